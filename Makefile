@@ -1,0 +1,48 @@
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 30s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+all: build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o midge .
+
+run: build
+	./midge -c mosquitto.conf.example -v
+
+test:
+	go test ./...
+
+test-tools:
+	.ci/test-tools
+
+race:
+	CGO_ENABLED=1 go test -race ./...
+
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+bench:
+	go test -run '^$$' -bench . ./...
+
+lint:
+	.ci/gofmt
+	go vet ./...
+	$(STATICCHECK) ./...
+
+ci: test-tools lint
+	CGO_ENABLED=1 go test -race -short ./...
+	.ci/fuzz 5s
+	.ci/cross
+	CGO_ENABLED=0 GOARCH=386 go test -short ./...
+	CI=true $(MAKE) test
+
+install: build
+	install -D -m 755 midge '$(DESTDIR)$(PREFIX)/bin/midge'
+
+clean:
+	rm -f midge
+
+.PHONY: all build run test test-tools race fuzz bench lint ci install clean
