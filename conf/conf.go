@@ -1,0 +1,209 @@
+// Package conf turns mosquitto.conf files into one Config value.
+//
+// Load reads the files of the command line, each from top to bottom, and
+// gives back what is in force: every option has its value or its default,
+// every Listener already carries what per_listener_settings and the
+// listener_* options make of the global ones. A Config is plain data; nothing
+// in it points back into the package, and whoever holds it may change it.
+//
+// The language is mosquitto 2.1's: one option per line, its value after
+// spaces, no quoting, '#' in the first column for a comment, order counts.
+// Whatever mosquitto says about a file is said here in its words: the Lines
+// Load returns are to be logged in their order, and an *Error holds the lines
+// to print before the process ends with its exit code. The package itself
+// neither logs nor opens anything but the configuration files.
+//
+// One table (table.go) holds all option names, with aliases and prefixes. Its
+// states are:
+//
+//	built    the option works
+//	not yet  the value is checked, then the file is refused, after all of it
+//	         has been read, so that mosquitto's own complaints come first
+//	never    the same, for what midge will not do (C plugins, PSK, engines, DLT)
+//	gone     a warning; the line is ignored
+//
+// A switch that is not built yet may be given as false, for that is what
+// happens anyway.
+//
+// Where midge is milder than mosquitto 2.1: a number followed by other
+// characters, which 2.0 accepts, is a warning that names the value used (never
+// for the port of a listener line, since an address may hang on it); names
+// that once meant something elsewhere are warnings too; per_listener_settings,
+// password_file and acl_file are not called deprecated; retry_interval works.
+//
+// Foreign bytes are read within limits: a line of 1 MiB, a file of 64 MiB,
+// 1000 included files and directories, 10000 sections (listener, connection
+// and plugin lines), 10000 messages. Beyond them a file is refused.
+package conf
+
+// Exit is the status with which a process ends when its configuration is bad.
+const Exit = 3
+
+// DefaultPort is the port of the listeners nobody gave a port.
+const DefaultPort = 1883
+
+// Config is the whole effective configuration. Fields are named after the
+// options; a limit of 0 is no limit unless the comment says otherwise.
+type Config struct {
+	// File is the last file read, the one that is named in the log and read
+	// again at a reload. Empty without a file.
+	File string
+
+	// LocalOnly says that no file has a listener, port or bind_address line:
+	// the broker listens on LocalListeners only and Listeners is empty.
+	LocalOnly bool
+	// Listeners are in the order of the files, the one made by port,
+	// bind_address or an option above all listeners at the end.
+	Listeners []Listener
+
+	// PerListenerSettings says that the security options belong to listeners.
+	// A client without a listener is then denied.
+	PerListenerSettings bool
+	// AllowAnonymous holds for listeners that say nothing of their own. In
+	// local-only mode it is true unless a file says false.
+	AllowAnonymous bool
+	// AllowZeroLengthClientID holds, likewise, unless PerListenerSettings.
+	AllowZeroLengthClientID bool
+	// AutoIDPrefix begins the client ids the broker makes up.
+	AutoIDPrefix string
+
+	GlobalMaxConnections int // sockets of all listeners at once
+	GlobalMaxClients     int // sessions, connected or stored
+
+	MaxInflightMessages int // unacknowledged QoS 1 and 2 per client and direction, up to 65534
+	MaxInflightBytes    int // payload bytes in flight per client
+	MaxQueuedMessages   int // QoS 1 and 2 kept per client beyond those in flight
+	MaxQueuedBytes      int // payload bytes kept, likewise
+	MaxPacketSize       int // bytes of the largest incoming packet; never 0, at least 20
+	MessageSizeLimit    int // payload bytes of the largest message distributed
+	MaxKeepalive        int // seconds; with a limit, keep alive 0 is over it
+
+	QueueQoS0Messages      bool // QoS 0 is queued for clients that are away too
+	UpgradeOutgoingQoS     bool // deliver with the QoS of the subscription
+	AllowDuplicateMessages bool // overlapping subscriptions of a v3 client each deliver
+	RetainAvailable        bool
+
+	// PersistentClientExpiration is the time in seconds after which a
+	// disconnected session is removed, 0 for never. It may exceed 32 bits.
+	PersistentClientExpiration int64
+	// RetainExpiryInterval is the time in minutes between two searches for
+	// expired retained messages; at 0 they go when they are met.
+	RetainExpiryInterval int
+	// RetryInterval is the time in seconds after which messages that MQTT 3.1
+	// and 3.1.1 clients have not acknowledged are sent again; 0 is never.
+	RetryInterval int
+	// SysInterval is the time in seconds between two updates of $SYS, 0 to
+	// 65535; at 0 there is no $SYS.
+	SysInterval int
+
+	SetTCPNoDelay bool
+	PidFile       string // empty: none is written
+
+	LogDest            Dest   // where log lines go
+	LogFile            string // the file of ToFile, as written; empty without ToFile
+	LogType            Class  // the classes that are logged
+	LogTimestamp       bool   // lines begin with the time
+	LogTimestampFormat string // for strftime; empty: seconds since 1970
+	ConnectionMessages bool   // log who connects and disconnects
+}
+
+// Listener is one place to listen at, with everything that holds there.
+type Listener struct {
+	Port int    // TCP port, 0 for a Unix socket
+	Host string // address or host name to bind to; empty: all interfaces
+	Path string // of the Unix socket; empty for TCP
+
+	SocketDomain           SocketDomain
+	AcceptProtocolVersions Versions
+
+	AllowAnonymous          bool
+	AllowZeroLengthClientID bool
+	AutoIDPrefix            string // at most 50 bytes
+
+	MaxConnections      int // 0: no limit
+	MaxQoS              int // 0 to 2
+	MaxTopicAlias       int // aliases a v5 client may define, 0 to 65535; 0: none
+	MaxTopicAliasBroker int // aliases the broker uses, 0 to 65535; 0: none
+}
+
+// LocalListeners returns the listeners of local-only mode: the two loopback
+// addresses at each of the ports, at DefaultPort if there are none. Generated client
+// ids begin with "auto-" there, whatever the file says, as in mosquitto 2.1.
+func (c *Config) LocalListeners(ports ...int) []Listener {
+	if len(ports) == 0 {
+		ports = []int{DefaultPort}
+	}
+	var all []Listener
+	for _, port := range ports {
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			l := plainListener()
+			l.Port, l.Host = port, host
+			l.AllowAnonymous = c.AllowAnonymous
+			l.AllowZeroLengthClientID = c.AllowZeroLengthClientID
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// SocketDomain is the address family a listener is held to.
+type SocketDomain uint8
+
+// The values of socket_domain.
+const (
+	AnyDomain SocketDomain = iota
+	IPv4
+	IPv6
+)
+
+// Versions is a set of protocol levels: 3 (MQTT 3.1), 4 (3.1.1) and 5.
+type Versions uint8
+
+// AllVersions is every protocol level there is.
+const AllVersions Versions = 1<<3 | 1<<4 | 1<<5
+
+// Has tells whether clients of the protocol level may connect.
+func (v Versions) Has(level byte) bool { return level < 8 && v&(1<<level) != 0 }
+
+// Dest is a set of destinations of log lines. The empty set logs nothing.
+type Dest uint8
+
+// The values of log_dest.
+const (
+	ToStdout Dest = 1 << iota
+	ToStderr
+	ToFile
+)
+
+// defaultAutoIDPrefix is what generated client ids begin with by default.
+const defaultAutoIDPrefix = "auto-"
+
+// defaultConfig is what a file that says nothing means.
+func defaultConfig() *Config {
+	return &Config{
+		AllowZeroLengthClientID: true,
+		AutoIDPrefix:            defaultAutoIDPrefix,
+		MaxInflightMessages:     20,
+		MaxQueuedMessages:       1000,
+		MaxPacketSize:           2000000,
+		AllowDuplicateMessages:  true,
+		RetainAvailable:         true,
+		SysInterval:             10,
+		LogDest:                 ToStderr,
+		LogType:                 defaultClasses,
+		LogTimestamp:            true,
+		ConnectionMessages:      true,
+	}
+}
+
+// plainListener is a listener whose section says nothing.
+func plainListener() Listener {
+	return Listener{
+		AcceptProtocolVersions:  AllVersions,
+		AllowZeroLengthClientID: true,
+		AutoIDPrefix:            defaultAutoIDPrefix,
+		MaxQoS:                  2,
+		MaxTopicAlias:           10,
+		MaxTopicAliasBroker:     10,
+	}
+}
