@@ -1,0 +1,45 @@
+package broker
+
+import (
+	"midge/broker/core"
+	"midge/conf"
+)
+
+// coreConfig is the part of the configuration that core enforces.
+func coreConfig(c *conf.Config, version string) core.Config {
+	return core.Config{
+		Version:             "mosquitto version " + version,
+		MaxInflightMessages: c.MaxInflightMessages,
+		MaxInflightBytes:    c.MaxInflightBytes,
+		MaxQueuedMessages:   c.MaxQueuedMessages,
+		MaxQueuedBytes:      c.MaxQueuedBytes,
+		QueueQoS0:           c.QueueQoS0Messages,
+		MaxPacketSize:       c.MaxPacketSize,
+		MessageSizeLimit:    c.MessageSizeLimit,
+		MaxKeepAlive:        uint16(c.MaxKeepalive),
+		MaxSessionExpiry:    c.PersistentClientExpiration * 1000,
+		MaxClients:          c.GlobalMaxClients,
+		RetainAvailable:     c.RetainAvailable,
+		RetainSweep:         core.Time(c.RetainExpiryInterval) * 60_000,
+		UpgradeQoS:          c.UpgradeOutgoingQoS,
+		AllowDuplicates:     c.AllowDuplicateMessages,
+		RetryInterval:       core.Time(c.RetryInterval) * 1000,
+		SysInterval:         core.Time(c.SysInterval) * 1000,
+		ConnectionMessages:  c.ConnectionMessages,
+	}
+}
+
+// coreListener is what core asks of a listener.
+func coreListener(l *conf.Listener) *core.Listener {
+	return &core.Listener{
+		Port:          l.Port,
+		Path:          l.Path,
+		Anonymous:     l.AllowAnonymous,
+		EmptyClientID: l.AllowZeroLengthClientID,
+		AutoIDPrefix:  l.AutoIDPrefix,
+		MaxQoS:        byte(l.MaxQoS),
+		MaxAlias:      uint16(l.MaxTopicAlias),
+		MaxAliasOut:   uint16(l.MaxTopicAliasBroker),
+		Versions:      uint8(l.AcceptProtocolVersions),
+	}
+}

@@ -1,0 +1,176 @@
+package broker
+
+import (
+	"midge/broker/core"
+	"midge/broker/loop"
+	"midge/packet"
+)
+
+// conn is one connection: core's Client and its socket. One with nothing
+// pending owns no buffer.
+type conn struct {
+	core.Client
+	listener *listener
+	tail     []byte      // the beginning of a packet whose rest is to come
+	need     int         // the whole length of that packet where it is known
+	charged  int         // bytes of tail counted in Server.unadmitted
+	watched  loop.Events // what the poller watches
+	blocked  bool        // the socket took less than it was given: wait for it
+}
+
+// What connections may hold in all before their CONNECT was accepted, in bytes.
+const unadmittedMax = 16 << 20
+
+// firstTail is the room a large packet gets at first; it doubles as the bytes
+// arrive, so that a length alone never costs memory.
+const firstTail = 16 << 10
+
+// writes is how often a connection is written in one turn, when its queue keeps
+// its output filled.
+const writes = 4
+
+// read takes in what the socket has, once, and hands it to core.
+func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
+	if c.Paused() {
+		if ready&loop.Hangup != 0 {
+			s.core.Lost(&c.Client, nil, now)
+		}
+		return
+	}
+	if c.need > readBuffer/2 {
+		s.readLarge(c, now)
+		return
+	}
+	old := copy(s.buf, c.tail)
+	n, err := loop.Read(int(c.Handle), s.buf[old:])
+	if !s.alive(c, n, err, now) {
+		return
+	}
+	data := s.buf[:old+n]
+	used, need := s.core.Receive(&c.Client, data, n, now)
+	s.keep(c, data[used:], need)
+}
+
+// readLarge reads more of a large packet straight to where it is kept.
+func (s *Server) readLarge(c *conn, now core.Time) {
+	if len(c.tail) == cap(c.tail) {
+		bigger := make([]byte, len(c.tail), min(c.need, max(firstTail, 2*len(c.tail))))
+		copy(bigger, c.tail)
+		c.tail = bigger
+		s.charge(c)
+	}
+	room := c.tail[len(c.tail):min(cap(c.tail), c.need)]
+	n, err := loop.Read(int(c.Handle), room)
+	if !s.alive(c, n, err, now) {
+		return
+	}
+	c.tail = c.tail[:len(c.tail)+n]
+	used, need := s.core.Receive(&c.Client, c.tail, n, now)
+	if used > 0 {
+		s.keep(c, c.tail[used:], need)
+	}
+}
+
+// alive says whether a read brought bytes; else the connection is told to be
+// lost, or just has nothing.
+func (s *Server) alive(c *conn, n int, err error, now core.Time) bool {
+	switch {
+	case err == loop.ErrAgain:
+		return false
+	case err != nil:
+		s.core.Lost(&c.Client, err, now)
+		return false
+	case n == 0:
+		s.core.Lost(&c.Client, nil, now)
+		return false
+	}
+	return true
+}
+
+// keep stores the beginning of a packet with its connection, or lets the buffer go.
+func (s *Server) keep(c *conn, rest []byte, need int) {
+	c.need = need
+	if len(rest) == 0 {
+		c.tail = nil
+	} else {
+		c.tail = append([]byte(nil), rest...)
+	}
+	s.charge(c)
+}
+
+// charge counts what is kept for those whose CONNECT was not accepted yet, and
+// ends the one that brings it above the limit.
+func (s *Server) charge(c *conn) {
+	now := cap(c.tail)
+	if c.Connected() || c.Closed() {
+		now = 0
+	}
+	s.unadmitted += now - c.charged
+	c.charged = now
+	if s.unadmitted > unadmittedMax && now > 0 {
+		s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
+		s.unadmitted -= c.charged
+		c.charged = 0
+	}
+}
+
+// flush writes c's output: once, or a few times while its queue fills it again.
+// A closed connection is written once and given up.
+func (s *Server) flush(c *conn, now core.Time) {
+	for range writes {
+		out := s.core.Output(&c.Client)
+		if len(out) == 0 || c.blocked {
+			break
+		}
+		n, err := loop.Write(int(c.Handle), out)
+		switch {
+		case err == loop.ErrAgain:
+			c.blocked = true
+		case err != nil:
+			s.core.Lost(&c.Client, err, now)
+			s.core.Discard(&c.Client)
+		default:
+			c.blocked = n < len(out)
+			s.core.Flushed(&c.Client, n, now)
+		}
+	}
+	if c.Closed() {
+		s.closing = append(s.closing, c)
+		return
+	}
+	s.watch(c)
+}
+
+// watch tells the poller what to wait for: to be able to write where something
+// is left over, to be able to read unless core wants none.
+func (s *Server) watch(c *conn) {
+	want := loop.Readable
+	if c.Paused() {
+		want = 0
+	}
+	if len(s.core.Output(&c.Client)) > 0 {
+		want |= loop.Writable
+	}
+	if want == c.watched {
+		return
+	}
+	if err := s.poll.Mod(int(c.Handle), want); err != nil {
+		s.core.Lost(&c.Client, err, s.now())
+		return
+	}
+	c.watched = want
+}
+
+// drop closes the socket and forgets the connection.
+func (s *Server) drop(c *conn) {
+	if s.conns[c.Handle] != c {
+		return
+	}
+	s.conns[c.Handle] = nil
+	s.core.Discard(&c.Client)
+	s.unadmitted -= c.charged
+	loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
+	loop.Close(int(c.Handle))
+	c.listener.open--
+	s.sockets--
+}

@@ -1,0 +1,125 @@
+package core
+
+import (
+	"net/netip"
+
+	"midge/packet"
+	"midge/persist"
+)
+
+// state is where a connection stands:
+//
+//	opened ──CONNECT──▶ connected ──▶ closed
+//	   └───────────────────────────────┘
+type state uint8
+
+const (
+	opened    state = iota // accepted, waits for CONNECT
+	connected              // CONNACK with success was made
+	closed                 // nothing is read any more; what is in out may still be written
+)
+
+// Client is one network connection. Its transport makes it, hands it to Open,
+// feeds what it reads to Receive, writes what Output holds, and forgets it when
+// Closed says so. The fields above the line are the transport's to set.
+type Client struct {
+	Handle   int32          // the transport's own name for the connection
+	Addr     netip.AddrPort // the peer; invalid for a Unix socket
+	Listener *Listener
+
+	state   state
+	version packet.Version
+	flags   clientFlags
+
+	keepAlive Time // 0: none
+	heard     Time // when the last packet came
+	timer     timer
+
+	session   *Session
+	claim     string // the client id of a CONNECT that was refused
+	out       output
+	held      *held    // packets that wait for the journal; nil mostly
+	aliases   *aliases // topic aliases, both ways; nil until one is used
+	resend    *resend  // for retry_interval; nil mostly
+	maxPacket int      // the largest packet the client takes, in bytes
+	aliasMax  uint16   // topic aliases the client takes
+	window    uint16   // QoS 1 and 2 messages the client takes at once
+	over      int      // bytes of answers appended while the output was full
+	expiry    uint32   // Session Expiry Interval asked for in CONNECT
+}
+
+type clientFlags uint16
+
+const (
+	flagBridge   clientFlags = 1 << iota // a mosquitto bridge: keeps RETAIN, is not sent its own
+	flagDirty                            // on the broker's list of clients with output
+	flagBusy                             // on the list of those to be fed again
+	flagFlooding                         // told in the log that it exceeds the receive maximum
+	flagPaused                           // not read, for it does not read either
+)
+
+// Closed says that the connection is over: write what is pending, once, and
+// close it.
+func (c *Client) Closed() bool { return c.state == closed }
+
+// Connected says that its CONNECT was accepted and it is not closed.
+func (c *Client) Connected() bool { return c.state == connected }
+
+// Paused says that nothing should be read from the connection before its
+// output has drained.
+func (c *Client) Paused() bool { return c.flags&flagPaused != 0 }
+
+// Session is what the broker knows of a client id. It may outlive its
+// connection, see expiry. Idle ones cost little: the collections are made
+// when first needed.
+type Session struct {
+	id     string
+	client *Client         // nil while not connected
+	origin *persist.Origin // of its messages
+
+	expiry   uint32           // Session Expiry Interval in seconds, as in force
+	listener int              // port
+	subs     int32            // how many subscriptions
+	dropping bool             // told in the log that messages are dropped
+	nextID   uint16           // the last packet identifier given out
+	relies   persist.Position // of the newest record of it
+	mark     uint64           // the last message routed to it, where each client gets one copy
+	markAt   int              // and its place in Broker.copies
+
+	waiting  *backlog            // what waits for room; nil when nothing does
+	window   *inflight           // sent and not acknowledged; nil when empty
+	incoming map[uint16]incoming // QoS 2 from the client, until PUBREL
+	cursors  *cursors            // retained deliveries under way; nil when none is
+
+	will   *persist.Will
+	endsAt Time // when it ends, offline; Never else
+	timer  timer
+}
+
+// noExpiry is a Session Expiry Interval that never ends [MQTT 3.1.2.11.2].
+const noExpiry = 0xFFFFFFFF
+
+// durable says that the session outlives its connection.
+func (s *Session) durable() bool { return s.expiry != 0 }
+
+// name is what the log calls a client: its id, or its address before it has one.
+func (c *Client) name() string {
+	switch {
+	case c.session != nil:
+		return c.session.id
+	case c.claim != "":
+		return c.claim
+	}
+	return c.Host()
+}
+
+// Host is the peer's address without port; a Unix socket's is its path.
+func (c *Client) Host() string {
+	if !c.Addr.IsValid() {
+		return c.Listener.Path
+	}
+	return c.Addr.Addr().Unmap().String()
+}
+
+// Peer is the peer's address and port as mosquitto writes them, without brackets.
+func (c *Client) Peer() string { return c.Host() + ":" + itoa(int(c.Addr.Port())) }

@@ -1,0 +1,70 @@
+package core
+
+import (
+	"math/rand/v2"
+
+	"midge/packet"
+	"midge/persist"
+)
+
+// Time is an instant in milliseconds on a monotonic clock of the caller's
+// choice, above 0 and never going back. All of core's time comes in by argument.
+type Time = persist.Time
+
+// Config is what the broker may do and how much of it. It may be replaced
+// while the broker runs. A limit of 0 means none, unless said otherwise.
+type Config struct {
+	Version string // what $SYS/broker/version says
+
+	MaxInflightMessages int  // QoS 1 and 2 messages under way to a client; a v5 client's Receive Maximum takes its place
+	MaxInflightBytes    int  // payload bytes of those
+	MaxQueuedMessages   int  // messages that wait beyond the window, for an offline session in all
+	MaxQueuedBytes      int  // payload bytes of those
+	QueueQoS0           bool // QoS 0 waits for an offline session too
+	MaxPacketSize       int  // the largest packet taken, in bytes on the wire
+	MessageSizeLimit    int  // the largest payload passed on
+	MaxKeepAlive        uint16
+	MaxSessionExpiry    Time // the longest a session outlives its connection, in milliseconds
+	MaxClients          int  // sessions, connected or not
+	RetainAvailable     bool
+	RetainSweep         Time // how often expired retained messages are looked for, in milliseconds
+	UpgradeQoS          bool // messages go out with the subscription's QoS
+	AllowDuplicates     bool // one copy for each subscription that matches, not for each client
+	RetryInterval       Time // after which v3 clients are sent again what they did not acknowledge, in milliseconds
+	SysInterval         Time // between updates of $SYS, in milliseconds
+	ConnectionMessages  bool // connects and disconnects are logged
+}
+
+// Listener is what the clients of one listener have in common. It is not
+// changed while in use.
+type Listener struct {
+	Port          int
+	Path          string // of a Unix socket, else ""
+	Anonymous     bool   // clients may connect without credentials
+	EmptyClientID bool   // a client id may be empty
+	AutoIDPrefix  string // of the client ids the broker makes up
+	MaxQoS        byte
+	MaxAlias      uint16 // topic aliases a client may use
+	MaxAliasOut   uint16 // topic aliases the broker uses towards a client
+	Versions      uint8  // a bit, 1<<version, for each protocol version it accepts
+}
+
+// AllVersions is the value of Listener.Versions that accepts every protocol version.
+const AllVersions = 1<<packet.V31 | 1<<packet.V311 | 1<<packet.V5
+
+// Options is what New is given beside the configuration.
+type Options struct {
+	Log      Logger           // nil: nothing is logged
+	Recorder persist.Recorder // nil: nothing is durable, nothing waits for a disk
+	Rand     *rand.Rand       // makes client ids
+}
+
+// Fixed limits, in bytes or numbers.
+const (
+	connectTimeout Time = 30_000 // from the connection to its CONNECT
+
+	anyPacket    = 5 + packet.MaxRemaining // no packet is larger
+	outHigh      = 64 << 10                // pending output at which PUBLISH packets wait in the session's queue
+	overHigh     = 64 << 10                // of other packets, beyond outHigh, at which the client is not read
+	cursorBudget = 64                      // retained messages to one session in one go
+)

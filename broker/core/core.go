@@ -1,0 +1,235 @@
+// Package core is the broker itself: sessions, subscriptions, windows, queues,
+// wills, retained messages, expiry, $SYS, for MQTT 3.1, 3.1.1 and 5.
+//
+// It is a machine without hands. Bytes and the time come in by calls, bytes and
+// deadlines stay behind for the caller to pick up: core opens no socket and no
+// file, starts no goroutine, takes no lock and reads no clock. One goroutine
+// makes all calls. That keeps the message path free of locks, and lets a test
+// run years of a broker's life in seconds.
+//
+// A turn of the caller's loop looks like this:
+//
+//	Open(c)             a connection was accepted
+//	Receive(c, data)    it sent these bytes
+//	Lost(c, err)        it is gone
+//	Tick(now)           deadlines that are due
+//	Synced(p)           the journal is safe up to p
+//	Dirty()             the clients with output; for each: write Output, then Flushed
+//	Next()              the time of the next deadline
+//
+// The way of a message: Receive frames and decodes it (receive.go), publish
+// checks and acknowledges it (publish.go), route finds its receivers and encodes
+// it once for all of them (route.go), deliver puts it into a receiver's output,
+// window or queue (deliver.go), and ack.go takes it out of the window again.
+//
+// Every change of durable state is reported to a persist.Recorder, and packets
+// that promise something durable are held until the recorder's position is safe
+// (hold.go).
+package core
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"midge/broker/topic"
+	"midge/packet"
+	"midge/persist"
+)
+
+// Broker is the state of a broker. Its methods are for one goroutine.
+type Broker struct {
+	cfg  Config
+	log  Logger
+	rand *rand.Rand
+
+	sessions map[string]*Session // by client id
+	online   int                 // sessions with a connection
+	sockets  int                 // connections, with CONNECT or without
+
+	index  topic.Index[*Session, *persist.Subscription] // who wants what
+	shared topic.Index[*share, struct{}]                // shared subscriptions, by the filter behind $share/group/
+	groups map[string]*share                            // by the whole filter
+	subs   *btree.BTreeG[*persist.Subscription]         // all subscriptions, by client id and filter
+
+	retained topic.Retained[*persist.Message]
+	number   uint64 // counts messages stored and deliveries, see persist.Message.Stored
+	marks    uint64 // counts routed messages, see Session.mark
+
+	timers *btree.BTreeG[due]
+	timed  uint64 // numbers the timers
+
+	dirty   []*Client // clients with output, each once
+	turn    []*Client // what Dirty gave out last, reused
+	busy    []*Client // clients to be fed again in the next turn
+	feeding []*Client // the list being worked off, reused
+	debug   bool      // the log wants debug lines
+
+	rec     persist.Recorder
+	changed bool             // something was reported since the last commit
+	pos     persist.Position // of the newest record
+	safe    persist.Position // up to which the recorder reported safety
+	holding []*Client        // clients with held packets
+	freed   []*Client        // the list before, reused
+
+	packet   packet.Packet // the packet being handled
+	pub      publication   // the message being routed
+	forms    [16]form      // its encodings, by version and flags
+	scratch  []byte        // the packet that answer sends
+	propsOut []byte        // the property list being made
+	propsIn  []byte        // the one a message came with, less some
+	codes    []byte        // of a SUBACK
+	copies   []copyFor     // receivers of a message, where each gets one copy
+	feed     feed          // the retained delivery going on
+	free     pool          // buffers, chunks and windows to use again
+
+	stats Stats
+	sys   sysTree
+	sweep sweeper
+}
+
+// New makes a broker. now is the time of its start.
+func New(cfg Config, opt Options, now Time) *Broker {
+	b := &Broker{
+		cfg:      cfg,
+		log:      opt.Log,
+		rec:      opt.Recorder,
+		rand:     opt.Rand,
+		sessions: make(map[string]*Session),
+		groups:   make(map[string]*share),
+		subs:     btree.NewBTreeGOptions(lessSubscription, btree.Options{NoLocks: true}),
+		timers:   btree.NewBTreeGOptions(lessDue, btree.Options{NoLocks: true, Degree: 64}),
+	}
+	if b.log == nil {
+		b.log = silent{}
+	}
+	if b.rand == nil {
+		b.rand = rand.New(rand.NewPCG(uint64(now), 0))
+	}
+	b.feed.visit = b.feedOne
+	b.debug = b.log.Enabled(LogDebug)
+	b.startSys(now)
+	b.startSweep(now)
+	return b
+}
+
+// Configure replaces the configuration. Limits that got smaller apply from the
+// next packet on; nothing that is queued is thrown away.
+func (b *Broker) Configure(cfg Config, now Time) {
+	b.cfg = cfg
+	b.debug = b.log.Enabled(LogDebug)
+	b.startSys(now)
+	b.startSweep(now)
+}
+
+// Open takes in a connection whose transport has set Handle, Addr and Listener.
+// It has connectTimeout for its CONNECT.
+func (b *Broker) Open(c *Client, now Time) {
+	c.state = opened
+	c.heard = now
+	c.maxPacket = anyPacket
+	b.sockets++
+	b.stats.Sockets++
+	b.arm(&c.timer, now+connectTimeout, c)
+}
+
+// Lost tells that the connection is gone without a DISCONNECT: err is nil when
+// the peer closed it, else what went wrong. Nothing more can be written to it.
+func (b *Broker) Lost(c *Client, err error, now Time) {
+	why := causeHungUp
+	if err != nil {
+		why = cause{text: capital(err.Error())}
+	}
+	b.close(c, why, now)
+	b.commit()
+}
+
+// Kick ends a connection for reason, with the text for the log.
+func (b *Broker) Kick(c *Client, reason packet.Reason, text string, now Time) {
+	b.close(c, cause{reason: reason, text: text}, now)
+	b.commit()
+}
+
+// Stop ends the broker: the wills of connected clients and those that are
+// delayed are published, and v5 clients are told. The output is for the caller
+// to write, as ever.
+func (b *Broker) Stop(now Time) {
+	ids := slices.Sorted(maps.Keys(b.sessions))
+	for _, id := range ids {
+		if s := b.sessions[id]; s.will != nil {
+			b.publishWill(s, now)
+			b.commit()
+		}
+	}
+	for _, id := range ids {
+		if s := b.sessions[id]; s.client != nil {
+			b.endConnection(s.client, cause{reason: packet.ServerShuttingDown, quiet: true})
+		}
+	}
+}
+
+// Next is the time of the next deadline, or persist.Never. It is in the past
+// when there is work left over for the next turn.
+func (b *Broker) Next() Time {
+	if len(b.busy) > 0 || len(b.dirty) > 0 {
+		return 0
+	}
+	if d, ok := b.timers.Min(); ok {
+		return d.at
+	}
+	return persist.Never
+}
+
+// ticks is how many deadlines one Tick works off, so that no turn grows long.
+const ticks = 512
+
+// feeds is how many clients one Tick feeds, for the same reason.
+const feeds = 64
+
+// Tick does what is due at now, up to a bound: Next tells what is left.
+func (b *Broker) Tick(now Time) {
+	n := min(feeds, len(b.busy))
+	b.feeding = append(b.feeding[:0], b.busy[:n]...)
+	b.busy = slices.Delete(b.busy, 0, n)
+	for _, c := range b.feeding {
+		c.flags &^= flagBusy
+		if c.state == connected {
+			b.pump(c, now)
+			b.commit()
+		}
+	}
+	clear(b.feeding)
+	for range ticks {
+		d, ok := b.timers.Min()
+		if !ok || d.at > now {
+			return
+		}
+		b.timers.PopMin()
+		d.what.due(b, now)
+		b.commit()
+	}
+}
+
+// Figures are the broker's counters.
+func (b *Broker) Figures() Stats { return b.stats }
+
+func lessSubscription(a, b *persist.Subscription) bool {
+	if c := strings.Compare(a.ClientID, b.ClientID); c != 0 {
+		return c < 0
+	}
+	return a.Filter < b.Filter
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// capital makes a Go error text look like strerror's.
+func capital(s string) string {
+	if s != "" && 'a' <= s[0] && s[0] <= 'z' {
+		return string(s[0]-'a'+'A') + s[1:]
+	}
+	return s
+}

@@ -1,0 +1,151 @@
+package core
+
+import (
+	"midge/packet"
+	"midge/persist"
+)
+
+// Nothing in core writes to a socket: packets are appended to the client's
+// output, the client is put on the dirty list, and the turn's end writes each
+// once. An idle client holds no buffer; they come from and go back to a pool.
+
+// output is what a connection has to send.
+type output struct {
+	buf []byte
+	off int // of buf is written already
+}
+
+func (o *output) len() int { return len(o.buf) - o.off }
+
+// pool keeps what was used for the next to use.
+type pool struct {
+	buffers [][]byte
+	chunks  *chunk
+	chunked int
+	windows []*inflight
+}
+
+// What the pool keeps at most.
+const (
+	poolBuffers = 128
+	poolBuffer  = 128 << 10 // larger buffers are given back to the collector
+	poolChunks  = 256
+	poolWindows = 1024
+	firstBuffer = 2 << 10
+)
+
+// mark puts c on the dirty list.
+func (b *Broker) mark(c *Client) {
+	if c.flags&flagDirty == 0 {
+		c.flags |= flagDirty
+		b.dirty = append(b.dirty, c)
+	}
+}
+
+// touch readies c's output for appending: it gets a buffer, and a place on the
+// dirty list.
+func (b *Broker) touch(c *Client) {
+	b.mark(c)
+	if c.out.buf != nil {
+		return
+	}
+	if n := len(b.free.buffers); n > 0 {
+		c.out.buf = b.free.buffers[n-1]
+		b.free.buffers = b.free.buffers[:n-1]
+		return
+	}
+	c.out.buf = make([]byte, 0, firstBuffer)
+}
+
+// Dirty gives the clients that have output or are closed, and starts a new
+// list. The slice is valid until the next call.
+func (b *Broker) Dirty() []*Client {
+	b.turn, b.dirty = b.dirty, b.turn[:0]
+	for _, c := range b.turn {
+		c.flags &^= flagDirty
+	}
+	return b.turn
+}
+
+// Output is what c has to send; valid until the next call of any method.
+func (b *Broker) Output(c *Client) []byte { return c.out.buf[c.out.off:] }
+
+// Flushed tells that the first n bytes of Output were written. What waits in
+// queues for room follows into the output at once, so Output may be asked again.
+func (b *Broker) Flushed(c *Client, n int, now Time) {
+	b.stats.BytesSent += uint64(n)
+	c.out.off += n
+	if c.resend != nil {
+		c.resend.left(uint64(n), now)
+		b.armResend(c)
+	}
+	if c.out.len() == 0 {
+		b.release(c)
+	} else if c.out.off >= outHigh {
+		c.out.buf = c.out.buf[:copy(c.out.buf, c.out.buf[c.out.off:])]
+		c.out.off = 0
+	}
+	if c.state != connected || c.out.len() >= outHigh {
+		return
+	}
+	c.flags &^= flagPaused
+	if c.session.hungry() {
+		b.pump(c, now)
+		b.commit()
+	}
+}
+
+// release gives c's empty buffer back.
+func (b *Broker) release(c *Client) {
+	if buf := c.out.buf; buf != nil && cap(buf) <= poolBuffer && len(b.free.buffers) < poolBuffers {
+		b.free.buffers = append(b.free.buffers, buf[:0])
+	}
+	c.out = output{}
+}
+
+// Discard throws away the output of a closed connection.
+func (b *Broker) Discard(c *Client) {
+	c.out.buf = c.out.buf[:0]
+	b.release(c)
+}
+
+// full says that PUBLISH packets for c should wait in its session's queue.
+func (c *Client) full() bool {
+	n := c.out.len()
+	if c.held != nil {
+		n += len(c.held.buf)
+	}
+	return n >= outHigh
+}
+
+// answer sends a packet that is no PUBLISH, made in scratch: at once, or held in
+// its place until the record it needs is safe. A client that sends and does not
+// read is not read either, once its answers alone have outgrown the limit;
+// PUBLISH packets wait elsewhere.
+func (b *Broker) answer(c *Client, p passing, needs persist.Position, pkt []byte) {
+	b.answerFor(c, p, needs, pkt, 0)
+}
+
+// answerFor is answer with a packet that belongs to a delivery, or to none.
+func (b *Broker) answerFor(c *Client, p passing, needs persist.Position, pkt []byte, delivery uint16) {
+	b.scratch = pkt[:0]
+	if len(pkt) > c.maxPacket { // v5 [MQTT-3.1.2-24], [MQTT-3.1.2-25]
+		b.log.Logf(LogNotice, "Dropping too large outgoing %v for %s (%d bytes)", packet.Type(pkt[0]>>4), c.name(), len(pkt))
+		return
+	}
+	b.stats.MessagesSent++
+	buf, hold := b.target(c, needs, p)
+	*buf = append(*buf, pkt...)
+	if hold {
+		c.seal(needs, p, delivery)
+	} else {
+		b.watchResend(c, delivery, true)
+	}
+	if !c.full() {
+		c.over = 0
+		return
+	}
+	if c.over += len(pkt); c.over > overHigh {
+		c.flags |= flagPaused
+	}
+}

@@ -1,0 +1,135 @@
+package core
+
+import (
+	"midge/packet"
+	"midge/persist"
+)
+
+// close ends a connection, and its session if that does not outlive it.
+func (b *Broker) close(c *Client, why cause, now Time) {
+	if c.state == closed {
+		return
+	}
+	b.endConnection(c, why)
+	if s := c.session; s != nil && s.client == c {
+		b.detach(s, now)
+	}
+}
+
+// disconnectSize is the size of a DISCONNECT with a reason, in bytes.
+const disconnectSize = 3
+
+// endConnection is the connection's part of closing: the last packet, the log
+// line, and everything that was only for its time. Held packets die with it.
+func (b *Broker) endConnection(c *Client, why cause) {
+	if c.state == connected && c.version == packet.V5 && why.reason != 0 && !c.awaitsConnack() && c.maxPacket >= disconnectSize {
+		b.touch(c)
+		c.out.buf = packet.AppendDisconnect(c.out.buf, c.version, why.reason)
+		b.stats.MessagesSent++
+	}
+	c.state = closed
+	c.held, c.aliases = nil, nil
+	b.disarm(&c.timer)
+	b.stopResend(c)
+	b.mark(c)
+	b.sockets--
+	b.logEnd(c, why)
+}
+
+// logEnd is mosquitto's line for the end of a connection.
+func (b *Broker) logEnd(c *Client, why cause) {
+	if !b.cfg.ConnectionMessages || why.quiet {
+		return
+	}
+	if why.text == "" {
+		b.log.Logf(LogNotice, "Client %s [%s] disconnected.", c.name(), c.Peer())
+		return
+	}
+	b.log.Logf(LogNotice, "Client %s [%s] disconnected: %s.", c.name(), c.Peer(), why.text)
+}
+
+// detach leaves a session without a connection. Its will is due at the earlier
+// of the Will Delay and the session's end (v5 [MQTT-3.1.2-8]); without a delay
+// at once.
+func (b *Broker) detach(s *Session, now Time) {
+	s.client = nil
+	b.online--
+	if s.waiting != nil && (!b.cfg.QueueQoS0 || !s.durable()) {
+		b.filter(&s.waiting.plain, func(d *delivery) bool {
+			b.recordDropped(s, d)
+			return false
+		})
+		b.drained(s)
+	}
+	if len(s.incoming) == 0 {
+		s.incoming = nil
+	}
+	if !s.durable() {
+		b.endSession(s, now)
+		return
+	}
+	b.passOn(s, false, now)
+	s.endsAt = persist.Never
+	if s.expiry != noExpiry {
+		s.endsAt = now + Time(s.expiry)*1000
+	}
+	if w := s.will; w != nil {
+		if w.Delay == 0 {
+			b.publishWill(s, now)
+		} else {
+			b.delayWill(s, now)
+		}
+	}
+	b.armSession(s)
+	b.recordSession(s, now)
+}
+
+// endSession is the end of all there is to a session.
+func (b *Broker) endSession(s *Session, now Time) {
+	b.disarm(&s.timer)
+	b.removeSubscriptions(s)
+	b.passOn(s, true, now)
+	if s.will != nil {
+		b.publishWill(s, now)
+	}
+	if w := s.waiting; w != nil {
+		b.clearQueue(&w.acked)
+		b.clearQueue(&w.plain)
+		s.waiting = nil
+	}
+	if w := s.window; w != nil {
+		b.stats.Queued -= w.n
+		b.stats.QueuedBytes -= int64(w.bytes)
+		s.window = nil
+	}
+	s.incoming, s.cursors = nil, nil
+	delete(b.sessions, s.id)
+	if b.rec != nil && s.relies > 0 {
+		b.record(nil)
+		b.rec.Forget(s.id)
+	}
+}
+
+// clearQueue drops what waits in q; it is not counted, for nobody waits for it.
+func (b *Broker) clearQueue(q *queue) {
+	for q.n > 0 {
+		b.pop(q)
+	}
+}
+
+// recordSession reports the session as it is now; gone is when its connection
+// ended, Never while there is one.
+func (b *Broker) recordSession(s *Session, gone Time) {
+	if b.rec != nil && !s.durable() && s.relies > 0 { // it ends with its connection from now on
+		b.record(s)
+		b.rec.Forget(s.id)
+	}
+	if b.rec == nil || !s.durable() {
+		return
+	}
+	b.record(s)
+	b.rec.Session(persist.Session{
+		ClientID: s.id, Username: s.origin.Username, Listener: s.listener,
+		Expiry: s.expiry, Gone: gone, LastID: s.nextID,
+	})
+}

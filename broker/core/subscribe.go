@@ -1,0 +1,232 @@
+package core
+
+import (
+	"errors"
+
+	"midge/broker/topic"
+	"midge/packet"
+	"midge/persist"
+)
+
+// answerSize is the length of a v5 SUBACK or UNSUBACK with n codes. One above the
+// client's Maximum Packet Size cannot be given, so its request is refused.
+func answerSize(n int) int {
+	body := 2 + 1 + n
+	size := 2 + body
+	for rest := body >> 7; rest > 0; rest >>= 7 {
+		size++
+	}
+	return size
+}
+
+// subscribe makes or replaces subscriptions. All filters are checked before the
+// first is made, so a bad one leaves nothing behind. Retained messages follow
+// the SUBACK.
+func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
+	s := c.session
+	if b.debug {
+		b.log.Logf(LogDebug, "Received SUBSCRIBE from %s", s.id)
+	}
+	n := 0
+	for f := p.Filters; ; {
+		filter, options, ok := f.Next()
+		if !ok {
+			break
+		}
+		if err := b.checkFilter(c, filter, options); err != nil {
+			return err
+		}
+		n++
+	}
+	if c.version == packet.V5 && answerSize(n) > c.maxPacket {
+		return faultOversize
+	}
+	var id uint32
+	if p.Props.Has(packet.SubscriptionID) {
+		id = p.Props.SubscriptionID
+	}
+	b.codes = b.codes[:0]
+	for f := p.Filters; ; {
+		filter, options, ok := f.Next()
+		if !ok {
+			break
+		}
+		b.codes = append(b.codes, b.subscribeOne(c, string(filter), options, id))
+	}
+	if b.debug {
+		b.log.Logf(LogDebug, "Sending SUBACK to %s", s.id)
+	}
+	b.answer(c, barrier, max(b.own(), s.relies), packet.AppendSuback(b.scratch[:0], c.version, p.ID, b.codes))
+	if s.cursors != nil {
+		b.pump(c, now)
+	}
+	return nil
+}
+
+// checkFilter refuses a filter that cannot be subscribed to.
+func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
+	_, _, shared, err := topic.Shared(filter)
+	switch {
+	case errors.Is(err, topic.ErrBadShare):
+		return faultShare
+	case shared && err == nil && options&4 != 0: // v5 [MQTT-3.8.3-4]
+		return faultNoLocal
+	case !shared && err == nil:
+		err = topic.CheckFilter(filter)
+	}
+	if err != nil {
+		return faultLine(causeMalformed, "Invalid subscription string from %s, disconnecting.", c.Host())
+	}
+	return nil
+}
+
+// subscribeOne makes one subscription and gives its code for the SUBACK.
+func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32) byte {
+	s := c.session
+	if b.debug {
+		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&3)
+	}
+	if granted := min(options&3, c.Listener.MaxQoS); granted != options&3 {
+		options = options&^3 | granted
+	}
+	if c.flags&flagBridge != 0 && c.version != packet.V5 {
+		options |= 4 | 8 // No Local and Retain As Published, which v3 cannot ask for
+	}
+	sub := &persist.Subscription{ClientID: s.id, Filter: filter, ID: id, Options: options}
+	isNew, shared := b.addSubscription(s, sub)
+	if b.rec != nil && s.durable() {
+		b.record(s)
+		b.rec.Subscribe(sub)
+	}
+	b.log.Logf(LogSubscribe, "%s %d %s", s.id, options&3, filter)
+	if !shared && (sub.RetainHandling() == 0 || sub.RetainHandling() == 1 && isNew) {
+		b.startCursor(s, sub)
+	} else {
+		b.keepCursor(s, sub)
+	}
+	return options & 3
+}
+
+// addSubscription puts sub where it is found: it counts at once.
+func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, shared bool) {
+	rest, shared := splitShare(sub.Filter)
+	if shared {
+		isNew = b.join(s, sub, rest)
+	} else {
+		_, replaced := b.index.Set(sub.Filter, s, sub)
+		isNew = !replaced
+	}
+	b.subs.Set(sub)
+	if isNew {
+		s.subs++
+		b.countSubscription(shared, 1)
+	}
+	return isNew, shared
+}
+
+func (b *Broker) countSubscription(shared bool, n int) {
+	if shared {
+		b.stats.SharedSubscriptions += n
+	} else {
+		b.stats.Subscriptions += n
+	}
+}
+
+// unsubscribe takes subscriptions back; deliveries already begun are finished
+// [MQTT-3.10.4-3].
+func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
+	s := c.session
+	if b.debug {
+		b.log.Logf(LogDebug, "Received UNSUBSCRIBE from %s", s.id)
+	}
+	n := 0
+	for f := p.Filters; ; {
+		filter, _, ok := f.Next()
+		if !ok {
+			break
+		}
+		if err := checkUnsubscribe(c, filter); err != nil {
+			return err
+		}
+		n++
+	}
+	if c.version == packet.V5 && answerSize(n) > c.maxPacket {
+		return faultOversize
+	}
+	b.codes = b.codes[:0]
+	for f := p.Filters; ; {
+		filter, _, ok := f.Next()
+		if !ok {
+			break
+		}
+		b.codes = append(b.codes, byte(b.unsubscribeOne(s, filter)))
+	}
+	if b.debug {
+		b.log.Logf(LogDebug, "Sending UNSUBACK to %s", s.id)
+	}
+	b.answer(c, ordered, max(b.own(), s.relies), packet.AppendUnsuback(b.scratch[:0], c.version, p.ID, b.codes))
+	return nil
+}
+
+func checkUnsubscribe(c *Client, filter []byte) error {
+	_, _, shared, err := topic.Shared(filter)
+	if errors.Is(err, topic.ErrBadShare) {
+		return faultShare
+	}
+	if !shared && err == nil {
+		err = topic.CheckFilter(filter)
+	}
+	if err != nil {
+		return faultLine(causeMalformed, "Invalid unsubscription string from %s, disconnecting.", c.name())
+	}
+	return nil
+}
+
+func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
+	if b.debug {
+		b.log.Logf(LogDebug, "\t%s", filter)
+	}
+	sub, ok := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: view(filter)})
+	if !ok {
+		return packet.NoSubscriptionExisted
+	}
+	b.removeSubscription(s, sub)
+	b.stopCursor(s, sub.Filter)
+	if b.rec != nil && s.durable() {
+		b.record(s)
+		b.rec.Unsubscribe(s.id, sub.Filter)
+	}
+	b.log.Logf(LogUnsubscribe, "%s %s", s.id, sub.Filter)
+	return packet.Success
+}
+
+// removeSubscription is the opposite of addSubscription.
+func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
+	_, shared := splitShare(sub.Filter)
+	if shared {
+		b.leave(s, sub.Filter)
+	} else {
+		b.index.Delete(sub.Filter, s)
+	}
+	b.subs.Delete(sub)
+	s.subs--
+	b.countSubscription(shared, -1)
+}
+
+// removeSubscriptions takes all of s's.
+func (b *Broker) removeSubscriptions(s *Session) {
+	if s.subs == 0 {
+		return
+	}
+	all := make([]*persist.Subscription, 0, s.subs)
+	b.subs.Ascend(&persist.Subscription{ClientID: s.id}, func(sub *persist.Subscription) bool {
+		if sub.ClientID != s.id {
+			return false
+		}
+		all = append(all, sub)
+		return true
+	})
+	for _, sub := range all {
+		b.removeSubscription(s, sub)
+	}
+}

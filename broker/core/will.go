@@ -1,0 +1,71 @@
+package core
+
+import (
+	"midge/packet"
+	"midge/persist"
+)
+
+// willOf is the will a CONNECT leaves, or nil.
+func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
+	if !cn.Will {
+		return nil
+	}
+	props := &cn.WillProps
+	m := publication{
+		topic: view(cn.WillTopic), payload: view(cn.WillPayload),
+		props:  view(b.without(props, packet.WillDelay, packet.MessageExpiry)),
+		origin: s.origin, expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
+	}
+	w := &persist.Will{Message: b.message(&m), Due: persist.Never}
+	if props.Has(packet.WillDelay) {
+		w.Delay = props.WillDelay
+	}
+	if props.Has(packet.MessageExpiry) {
+		w.Expires, w.Expiry = true, props.MessageExpiry
+	}
+	if b.rec != nil && s.durable() {
+		b.record(s)
+		b.rec.Will(s.id, w)
+	}
+	return w
+}
+
+// dropWill forgets the will: it was published, or is not to be [MQTT-3.1.2-10].
+func (b *Broker) dropWill(s *Session) {
+	if s.will == nil {
+		return
+	}
+	s.will = nil
+	if b.rec != nil && s.durable() {
+		b.record(s)
+		b.rec.Will(s.id, nil)
+	}
+}
+
+// delayWill sets when an offline session's will is due.
+func (b *Broker) delayWill(s *Session, now Time) {
+	w := *s.will
+	w.Due = now + Time(w.Delay)*1000
+	s.will = &w
+	if b.rec != nil && s.durable() {
+		b.record(s)
+		b.rec.Will(s.id, s.will)
+	}
+}
+
+// publishWill sends the will. Its expiry counts from now.
+func (b *Broker) publishWill(s *Session, now Time) {
+	w := s.will
+	b.dropWill(s)
+	if w.Message.Topic[0] == '$' && !publishable(w.Message.Topic) {
+		return
+	}
+	m := publicationOf(w.Message)
+	m.msg = nil // it is stored now, not at CONNECT
+	m.from = s
+	if w.Expires {
+		m.expires = now + Time(w.Expiry)*1000
+	}
+	b.pub = m
+	b.route(&b.pub, now)
+}

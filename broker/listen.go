@@ -1,0 +1,255 @@
+package broker
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+
+	"midge/broker/core"
+	"midge/broker/loop"
+	"midge/conf"
+)
+
+// listener is one listening socket. A listener of the configuration may have
+// several: one for each address family, or address of its host name.
+type listener struct {
+	fd     int
+	path   string // of a Unix socket, to be removed at the end
+	limits *limits
+	core   *core.Listener
+	open   int // connections
+}
+
+// limits of a configured listener, shared by its sockets.
+type limits struct {
+	max int // connections at once; 0 is any number
+}
+
+// errNoListener says that no socket could be opened at all.
+var errNoListener = errors.New("no listening socket")
+
+// backlogs are the accept queues' lengths.
+const (
+	tcpBacklog  = 100
+	unixBacklog = 10
+)
+
+// accepts is how many connections one listener takes in one turn.
+const accepts = 64
+
+// listen opens all listeners. In local-only mode one address family may fail.
+func (s *Server) listen(ports []int) error {
+	list := s.conf.Listeners
+	if s.conf.LocalOnly {
+		list = s.conf.LocalListeners(ports...)
+	}
+	for i := range list {
+		if err := s.open(&list[i]); err != nil {
+			s.log.Logf(core.LogError, "%s", complaint(err))
+			if !s.conf.LocalOnly {
+				return err
+			}
+		}
+	}
+	if len(s.listeners) == 0 {
+		s.log.Logf(core.LogError, "Error: Unable to start any listening sockets, exiting.")
+		return errNoListener
+	}
+	return nil
+}
+
+// open opens the sockets of one configured listener.
+func (s *Server) open(l *conf.Listener) error {
+	common := coreListener(l)
+	if l.Path != "" {
+		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", l.Path)
+		return s.add("unix", l.Path, unixBacklog, common, &limits{l.MaxConnections})
+	}
+	addrs, err := addresses(l)
+	if err != nil {
+		return err
+	}
+	shared := &limits{l.MaxConnections}
+	var failed error
+	opened := 0
+	for _, a := range addrs {
+		s.log.Logf(core.LogInfo, "Opening ipv%s listen socket on port %d.", a.network[len("tcp"):], l.Port)
+		if err := s.add(a.network, a.address, tcpBacklog, common, shared); err != nil {
+			failed = err
+			if a.optional {
+				continue
+			}
+			return err
+		}
+		opened++
+	}
+	if opened == 0 {
+		return failed
+	}
+	return nil
+}
+
+// address is one place to bind to.
+type address struct {
+	network, address string
+	optional         bool // its family may be missing on this machine
+}
+
+// addresses are those a listener binds to: both families where it names none.
+func addresses(l *conf.Listener) ([]address, error) {
+	port := strconv.Itoa(l.Port)
+	var all []address
+	if l.Host == "" {
+		all = []address{{"tcp4", ":" + port, false}, {"tcp6", ":" + port, true}}
+	} else {
+		ips, err := net.LookupHost(l.Host)
+		if err != nil {
+			return nil, err
+		}
+		for _, ip := range ips {
+			a, err := netip.ParseAddr(ip)
+			if err != nil {
+				return nil, err
+			}
+			network := "tcp6"
+			if a.Unmap().Is4() {
+				network = "tcp4"
+			}
+			all = append(all, address{network, net.JoinHostPort(ip, port), false})
+		}
+	}
+	kept := all[:0]
+	for _, a := range all {
+		if l.SocketDomain == conf.AnyDomain || (l.SocketDomain == conf.IPv4) == (a.network == "tcp4") {
+			a.optional = a.optional && l.SocketDomain == conf.AnyDomain
+			kept = append(kept, a)
+		}
+	}
+	return kept, nil
+}
+
+// add opens one socket.
+func (s *Server) add(network, address string, backlog int, common *core.Listener, shared *limits) error {
+	fd, err := loop.Listen(network, address, backlog)
+	if err != nil {
+		return plain(err)
+	}
+	if err := s.poll.Add(fd, loop.Readable); err != nil {
+		loop.Close(fd)
+		return err
+	}
+	l := &listener{fd: fd, core: common, limits: shared}
+	if network == "unix" {
+		l.path = address
+	}
+	s.listeners = append(s.listeners, l)
+	return nil
+}
+
+// plain is the bare reason of a failed system call, as mosquitto prints it.
+func plain(err error) error {
+	var no syscall.Errno
+	if !errors.As(err, &no) {
+		return err
+	}
+	text := []byte(no.Error())
+	text[0] &^= 'a' - 'A'
+	return errors.New(string(text))
+}
+
+// complaint is mosquitto's line for a listener that cannot be opened.
+func complaint(err error) string {
+	var name *net.DNSError
+	switch {
+	case !errors.As(err, &name):
+		return "Error: " + err.Error()
+	case name.IsNotFound:
+		return "Error creating listener: Name or service not known."
+	}
+	return "Error creating listener: " + name.Err + "."
+}
+
+func (l *listener) close() {
+	loop.Close(l.fd)
+	if l.path != "" {
+		os.Remove(l.path)
+	}
+}
+
+// accept takes in the connections that wait, up to a bound.
+func (s *Server) accept(l *listener, now core.Time) {
+	for range accepts {
+		fd, addr, err := loop.Accept(l.fd)
+		if err != nil {
+			if err != loop.ErrAgain {
+				s.refused(l, err)
+			}
+			return
+		}
+		s.starved = false
+		s.welcome(l, fd, addr, now)
+	}
+}
+
+// refused handles a connection that could not be accepted. Without descriptors
+// it is taken by the one kept in reserve and closed, so that it does not wait
+// and wake the loop for ever.
+func (s *Server) refused(l *listener, err error) {
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		s.log.Logf(core.LogError, "Error: %s", plain(err))
+		return
+	}
+	s.reserve.Shed(l.fd)
+	if !s.starved {
+		s.starved = true
+		s.log.Logf(core.LogWarning, `Unable to accept new connection, system socket count has been exceeded. Try increasing "ulimit -n" or equivalent.`)
+	}
+}
+
+// welcome makes a connection of an accepted socket.
+func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
+	c := &conn{listener: l, watched: loop.Readable}
+	c.Handle, c.Addr, c.Listener = int32(fd), addr, l.core
+	full := l.limits.max > 0 && s.openOn(l.limits) >= l.limits.max ||
+		s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections
+	if full {
+		if s.conf.ConnectionMessages {
+			s.log.Logf(core.LogNotice, "Client connection from %s denied: max_connections exceeded.", c.Host())
+		}
+		loop.Close(fd)
+		return
+	}
+	if s.conf.SetTCPNoDelay && addr.IsValid() {
+		if loop.SetNoDelay(fd) != nil {
+			s.log.Logf(core.LogWarning, "Warning: Unable to set TCP_NODELAY.")
+		}
+	}
+	if err := s.poll.Add(fd, loop.Readable); err != nil {
+		s.log.Logf(core.LogError, "Error: %s", err)
+		loop.Close(fd)
+		return
+	}
+	for fd >= len(s.conns) {
+		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
+	}
+	s.conns[fd] = c
+	l.open++
+	s.sockets++
+	if s.conf.ConnectionMessages {
+		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
+	}
+	s.core.Open(&c.Client, now)
+}
+
+// openOn counts the connections of all sockets of one configured listener.
+func (s *Server) openOn(shared *limits) (n int) {
+	for _, l := range s.listeners {
+		if l.limits == shared {
+			n += l.open
+		}
+	}
+	return n
+}

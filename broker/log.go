@@ -1,0 +1,244 @@
+package broker
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"midge/broker/core"
+)
+
+const (
+	// LogDefault is the set of classes that are logged where nothing else is
+	// configured.
+	LogDefault = core.LogError | core.LogWarning | core.LogNotice | core.LogInfo
+
+	logAll = core.LogInternal<<1 - 1
+)
+
+const (
+	// logLineMax is the length, in bytes, at which a line is cut: prefix
+	// included, newline not.
+	logLineMax = 999
+
+	// logBacklogMax bounds the bytes that wait to be written.
+	logBacklogMax = 4 << 20
+
+	// logSyncMax bounds the wait of Sync.
+	logSyncMax = 5 * time.Second
+)
+
+// LogOptions says what is logged, where and in which shape. With no
+// destination at all nothing is logged (log_dest none).
+type LogOptions struct {
+	Stdout, Stderr bool
+	File           string // path, appended to and created with mode 0600; "" for none
+	FollowLinks    bool   // File may be a symbolic link
+
+	Classes core.Class // log_type
+	Verbose bool       // -v: all classes, whatever Classes says
+	Quiet   bool       // -q: no class, whatever Classes and Verbose say
+
+	Timestamp       bool   // lines begin with the time
+	TimestampFormat string // of strftime; "" for seconds since 1970
+}
+
+// classes is the set that o comes to.
+func (o *LogOptions) classes() core.Class {
+	switch {
+	case o.Quiet, !o.Stdout && !o.Stderr && o.File == "":
+		return 0
+	case o.Verbose:
+		return logAll
+	}
+	return o.Classes
+}
+
+// Log is the broker's log, in mosquitto's shape: a core.Logger whose lines are
+// gathered while the loop takes its turn, and written by a goroutine. The loop
+// never waits for a destination: when one does not keep up and the backlog has
+// grown to 4 MiB, lines are dropped, and one line says how many they were.
+//
+// All methods belong to the loop's goroutine, as do the calls of its clock.
+type Log struct {
+	options LogOptions
+	target  *logTarget // made of options
+	classes core.Class // what is logged now: of options, or errors only if its file failed
+	now     func() time.Time
+	writer  *logWriter
+	buf     []byte // whole lines, not handed over yet
+	backlog int    // bytes the writer had left when it was last asked
+	limit   int    // of backlog and buf together
+	lost    int    // lines lost and not told yet; while there are some, lines are dropped
+
+	prefix    []byte // of lines of the second prefixSec
+	prefixSec int64  // Unix time; meaningless while prefix is nil
+}
+
+// NewLog opens a log. The clock is asked once for each line; its times carry
+// the location to show them in.
+//
+// A file that cannot be opened is no error. That is said on stderr; from then
+// on only errors are logged, and to stderr.
+func NewLog(o LogOptions, now func() time.Time) *Log {
+	return newLog(o, now, os.Stdout, os.Stderr, logBacklogMax)
+}
+
+func newLog(o LogOptions, now func() time.Time, stdout, stderr io.Writer, limit int) *Log {
+	l := &Log{now: now, writer: newLogWriter(stdout, stderr), limit: limit}
+	l.Configure(o)
+	return l
+}
+
+// Enabled reports whether lines of class c are logged.
+func (l *Log) Enabled(c core.Class) bool {
+	return l.classes&c != 0
+}
+
+// Logf adds a line, without its newline, of class c. Newlines in it become
+// spaces, so that a line stays one.
+func (l *Log) Logf(c core.Class, format string, args ...any) {
+	if !l.Enabled(c) {
+		return
+	}
+	if l.full() {
+		l.lost++
+		return
+	}
+	l.line(format, args...)
+	if len(l.buf) >= logJobSize-(logLineMax+1) {
+		l.Flush() // a long turn
+	}
+}
+
+// full reports whether there is no room for another line. Once lines were
+// lost it takes a Flush to make room again.
+func (l *Log) full() bool {
+	const most = logLineMax + 1
+	if l.lost == 0 && l.backlog+len(l.buf)+most > l.limit {
+		l.heed(l.writer.state())
+	}
+	return l.lost > 0 || l.backlog+len(l.buf)+most > l.limit
+}
+
+// line appends a line to buf.
+func (l *Log) line(format string, args ...any) {
+	start := len(l.buf)
+	l.buf = append(l.buf, l.stamp()...)
+	l.buf = fmt.Appendf(l.buf, format, args...)
+	l.buf = l.buf[:min(len(l.buf), start+logLineMax)]
+	for i, b := range l.buf[start:] {
+		if b == '\n' || b == '\r' {
+			l.buf[start+i] = ' '
+		}
+	}
+	l.buf = append(l.buf, '\n')
+}
+
+// stamp is the beginning of a line that is logged now. It is kept for the
+// second: no format shows less.
+func (l *Log) stamp() []byte {
+	if !l.options.Timestamp {
+		return nil
+	}
+	now := l.now()
+	if l.prefix != nil && l.prefixSec == now.Unix() {
+		return l.prefix
+	}
+	l.prefixSec = now.Unix()
+	l.prefix = l.prefix[:0]
+	if f := l.options.TimestampFormat; f == "" {
+		l.prefix = strconv.AppendInt(l.prefix, l.prefixSec, 10)
+	} else {
+		l.prefix = appendStrftime(l.prefix, f, now, logLineMax)
+		if n := len(l.prefix); n == 0 || n > logLineMax {
+			l.prefix = append(l.prefix[:0], "Time error"...)
+		}
+	}
+	l.prefix = append(l.prefix, ": "...)
+	return l.prefix
+}
+
+// Flush hands the lines over to be written. It is meant for the end of a turn,
+// and costs next to nothing if there were none.
+func (l *Log) Flush() {
+	if len(l.buf) == 0 && l.lost == 0 {
+		return
+	}
+	l.heed(l.writer.state())
+	if len(l.buf) > 0 {
+		l.backlog += len(l.buf)
+		l.buf = l.writer.put(l.buf)
+	}
+}
+
+// heed takes note of how the writer fares.
+func (l *Log) heed(s logState) {
+	l.backlog = s.backlog
+	l.lost += s.lost
+	if s.failed == l.target && l.classes != 0 {
+		l.classes = core.LogError
+	}
+	// Half of it must be free, or every other line would be about lost ones.
+	if l.lost > 0 && l.backlog+len(l.buf) <= l.limit/2 {
+		l.line("Warning: %d log lines were lost because they could not be written.", l.lost)
+		l.lost = 0
+	}
+}
+
+// Sync flushes and waits until all is written. It is for start and stop, where
+// waiting does no harm, but even then it gives up after five seconds, lest a
+// pipe that nobody reads keep the broker from stopping. It reports whether all
+// was written.
+func (l *Log) Sync() bool {
+	return l.syncWithin(logSyncMax)
+}
+
+func (l *Log) syncWithin(most time.Duration) bool {
+	late := time.After(most)
+	for {
+		l.Flush()
+		select {
+		case <-l.writer.sync():
+		case <-late:
+			return false
+		}
+		l.heed(l.writer.state())
+		if len(l.buf) == 0 && l.lost == 0 {
+			return true
+		}
+	}
+}
+
+// Configure puts new options in force. Lines logged before go where they
+// belonged; the file is opened anew even if it is the same. It is opened by the
+// goroutine: whether that failed is known by the first Flush after it, or at
+// once by Sync.
+func (l *Log) Configure(o LogOptions) {
+	l.Flush()
+	l.options = o
+	l.classes = o.classes()
+	l.prefix = nil
+	l.target = &logTarget{
+		stdout:      o.Stdout,
+		stderr:      o.Stderr,
+		file:        o.File,
+		followLinks: o.FollowLinks,
+		prefix:      string(l.stamp()),
+	}
+	l.writer.open(l.target)
+}
+
+// Reopen opens the file anew, after it has been moved away by a rotation.
+func (l *Log) Reopen() {
+	l.Configure(l.options)
+}
+
+// Close syncs, closes the file and ends the goroutine. The log must not be used
+// any more.
+func (l *Log) Close() {
+	l.Sync()
+	l.writer.stop()
+}

@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"midge/broker/core"
+	"midge/broker/loop"
+	"midge/conf"
+)
+
+// Exit statuses of the process, mosquitto's.
+const (
+	ExitOK      = 0
+	ExitFailed  = 1  // no listener, or the loop broke
+	ExitPidFile = 14 // the pid file could not be written
+)
+
+// Options is what the command line says beside the configuration files.
+type Options struct {
+	Version string // midge's own
+	Ports   []int  // of -p, for local-only mode
+	Verbose bool
+	Quiet   bool
+}
+
+// Compatible is the version the broker gives itself where scripts look for
+// mosquitto's.
+func Compatible(version string) string { return "2.1.2 (midge " + version + ")" }
+
+// Run starts the broker and returns the process's exit status when it was told
+// to stop.
+func Run(c *conf.Config, o Options) (status int) {
+	version := Compatible(o.Version)
+	log := NewLog(logOptions(c, o), time.Now)
+	defer log.Close()
+	log.Sync()
+	if c.PidFile != "" {
+		if err := writePid(c.PidFile); err != nil {
+			log.Logf(core.LogError, "Error: Unable to write pid file.")
+			return ExitPidFile
+		}
+		defer os.Remove(c.PidFile)
+	}
+	sayStart(log, c, version)
+	s, err := newServer(c, version, log)
+	if err != nil {
+		log.Logf(core.LogError, "Error: %v", err)
+		return ExitFailed
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.crash(r)
+			status = ExitFailed
+		}
+	}()
+	return s.serve(o.Ports)
+}
+
+// serve listens, turns the loop until a signal ends it, and shuts down.
+func (s *Server) serve(ports []int) int {
+	if _, err := loop.RaiseFileLimit(); err != nil {
+		s.log.Logf(core.LogWarning, "Warning: Unable to raise the limit of open files: %v", err)
+	}
+	defer s.watchSignals()()
+	defer s.shut()
+	if err := s.listen(ports); err != nil {
+		return ExitFailed
+	}
+	s.log.Logf(core.LogInfo, "mosquitto version %s running", s.version)
+	s.log.Flush() // the first turn may wait long
+	if err := s.run(); err != nil {
+		s.log.Logf(core.LogError, "Error: %v", err)
+		return ExitFailed
+	}
+	return ExitOK
+}
+
+// sayStart writes the lines before the listeners are opened.
+func sayStart(log *Log, c *conf.Config, version string) {
+	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
+	if c.File != "" {
+		log.Logf(core.LogInfo, "Config loaded from %s.", c.File)
+	} else {
+		log.Logf(core.LogInfo, "Using default config.")
+	}
+	for _, f := range [...]string{"Bridge", "Persistence", "TLS", "TLS-PSK", "Websockets"} {
+		log.Logf(core.LogInfo, "%s support NOT available.", f)
+	}
+	if c.LocalOnly {
+		log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
+		log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
+		log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
+	}
+}
+
+func writePid(name string) error {
+	return os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())), 0o644)
+}
+
+// logOptions is the part of the configuration that the log wants.
+func logOptions(c *conf.Config, o Options) LogOptions {
+	return LogOptions{
+		Stdout:          c.LogDest&conf.ToStdout != 0,
+		Stderr:          c.LogDest&conf.ToStderr != 0,
+		File:            c.LogFile,
+		FollowLinks:     os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "",
+		Classes:         logClasses(c.LogType),
+		Verbose:         o.Verbose,
+		Quiet:           o.Quiet,
+		Timestamp:       c.LogTimestamp,
+		TimestampFormat: c.LogTimestampFormat,
+	}
+}
+
+// logClasses turns a set of conf's classes into one of core's.
+func logClasses(set conf.Class) (out core.Class) {
+	for _, m := range [...]struct {
+		from conf.Class
+		to   core.Class
+	}{
+		{conf.ClassError, core.LogError}, {conf.ClassWarning, core.LogWarning},
+		{conf.ClassNotice, core.LogNotice}, {conf.ClassInformation, core.LogInfo},
+		{conf.ClassDebug, core.LogDebug}, {conf.ClassSubscribe, core.LogSubscribe},
+		{conf.ClassUnsubscribe, core.LogUnsubscribe}, {conf.ClassWebsockets, core.LogWebsockets},
+		{conf.ClassInternal, core.LogInternal},
+	} {
+		if set&m.from != 0 {
+			out |= m.to
+		}
+	}
+	return out
+}
+
+// reopenSignal is SIGRTMIN as the C library counts: it reopens the log file.
+const reopenSignal = syscall.Signal(34)
+
+// watchSignals has signals handled on the loop's goroutine. The returned
+// function ends that.
+func (s *Server) watchSignals() (stop func()) {
+	signal.Ignore(syscall.SIGPIPE)
+	ch := make(chan os.Signal, 8)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, reopenSignal)
+	go func() {
+		for sig := range ch {
+			s.poll.Post(func() { s.signal(sig) })
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(ch)
+	}
+}
+
+// signal does what a signal asks for.
+func (s *Server) signal(sig os.Signal) {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGTERM:
+		s.stopping = true
+	case syscall.SIGHUP:
+		s.log.Logf(core.LogWarning, "Warning: Reloading the configuration is not built yet; only the log file is opened anew.")
+		s.log.Reopen()
+	case reopenSignal:
+		s.log.Reopen()
+	case syscall.SIGUSR1:
+		s.log.Logf(core.LogWarning, "Warning: There is no database to save, persistence is not built yet.")
+	case syscall.SIGUSR2:
+		s.core.DumpSubscriptions(os.Stdout)
+	}
+}

@@ -1,0 +1,206 @@
+// Package broker is the running server. It ties the rooms together: listeners
+// accept connections, connections carry bytes between sockets and core, the log
+// says what happens, signals stop it.
+//
+// One goroutine, locked to its thread, runs everything that touches the state of
+// the broker, in turns (see Server.turn): wait for descriptors, read each ready
+// connection once into a shared buffer and hand the bytes to core, do what is
+// due, then write each connection's output once. Whatever is slow runs beside it
+// and comes back as mail through the poller.
+//
+// core knows no descriptor and loop knows no MQTT; this package is where the two
+// meet. A connection is found by its descriptor, in a slice.
+package broker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"time"
+
+	crand "crypto/rand"
+
+	"midge/broker/core"
+	"midge/broker/loop"
+	"midge/conf"
+	"midge/persist"
+)
+
+// Server is a broker with its sockets.
+type Server struct {
+	conf    *conf.Config
+	version string
+	log     *Log
+	poll    *loop.Poller
+	core    *core.Broker
+	reserve *loop.Reserve
+
+	listeners []*listener
+	conns     []*conn // by descriptor
+	sockets   int     // connections open
+	closing   []*conn // to be closed at the end of the turn
+	starved   bool    // it was said that descriptors have run out
+
+	buf        []byte // every read goes here first
+	unadmitted int    // bytes kept for connections before their CONNECT was accepted
+
+	epoch    time.Time // what now counts from
+	zero     core.Time // and where it begins
+	stopping bool
+}
+
+// readBuffer is the size of the shared read buffer, and so the most that one
+// connection brings in one turn, in bytes.
+const readBuffer = 128 << 10
+
+// newServer makes a server that does not listen yet. version is what it calls
+// itself in the log and in $SYS.
+func newServer(c *conf.Config, version string, log *Log) (*Server, error) {
+	poll, err := loop.New()
+	if err != nil {
+		return nil, err
+	}
+	reserve, err := loop.NewReserve()
+	if err != nil {
+		poll.Close()
+		return nil, err
+	}
+	s := &Server{
+		conf: c, version: version, log: log, poll: poll, reserve: reserve,
+		buf:   make([]byte, readBuffer),
+		epoch: time.Now(),
+	}
+	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
+	s.core = core.New(coreConfig(c, version), core.Options{Log: log, Rand: newRand()}, s.now())
+	return s, nil
+}
+
+// newRand is seeded by the system; client ids made from it cannot be guessed.
+func newRand() *rand.Rand {
+	var seed [32]byte
+	crand.Read(seed[:])
+	return rand.New(rand.NewChaCha8(seed))
+}
+
+// now is core's time: monotonic milliseconds.
+func (s *Server) now() core.Time {
+	return s.zero + time.Since(s.epoch).Milliseconds()
+}
+
+// run turns the loop until stop was asked for.
+func (s *Server) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !s.stopping {
+		if err := s.turn(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn is one turn of the loop.
+func (s *Server) turn() error {
+	events, err := s.poll.Wait(s.timeout())
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	for _, e := range events {
+		s.handle(e, now)
+	}
+	if s.poll.Mail() {
+		s.poll.RunMail()
+	}
+	s.core.Tick(now)
+	s.flushAll(now)
+	s.closeAll()
+	s.log.Flush()
+	return nil
+}
+
+// timeout is how long the turn may wait for descriptors, in milliseconds.
+func (s *Server) timeout() int {
+	next := s.core.Next()
+	if next == persist.Never {
+		return -1
+	}
+	return int(min(max(0, next-s.now()), 60_000))
+}
+
+// handle does what a descriptor is ready for.
+func (s *Server) handle(e loop.Event, now core.Time) {
+	for _, l := range s.listeners {
+		if l.fd == int(e.FD) {
+			s.accept(l, now)
+			return
+		}
+	}
+	if c := s.conns[e.FD]; c != nil && !c.Closed() {
+		if e.Flags&loop.Writable != 0 {
+			c.blocked = false
+			s.flush(c, now)
+		}
+		if e.Flags&(loop.Readable|loop.Hangup) != 0 {
+			s.read(c, e.Flags, now)
+		}
+	}
+}
+
+// flushAll writes each connection that has output. What that brings about (a
+// queue that refills, a will) is flushed too, up to a bound; core.Next knows of
+// the rest.
+func (s *Server) flushAll(now core.Time) {
+	for range 4 {
+		dirty := s.core.Dirty()
+		if len(dirty) == 0 {
+			return
+		}
+		for _, cl := range dirty {
+			if c := s.conns[cl.Handle]; c != nil && &c.Client == cl {
+				s.flush(c, now)
+			}
+		}
+	}
+}
+
+// closeAll closes what ended in this turn: not before, for a descriptor that is
+// closed in the middle of a batch can come back while its events wait in it.
+func (s *Server) closeAll() {
+	for i, c := range s.closing {
+		s.drop(c)
+		s.closing[i] = nil
+	}
+	s.closing = s.closing[:0]
+}
+
+// shut says good-bye and closes everything.
+func (s *Server) shut() {
+	now := s.now()
+	s.log.Logf(core.LogInfo, "mosquitto version %s terminating", s.version)
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.core.Stop(now)
+	s.flushAll(now)
+	s.closeAll()
+	for _, c := range s.conns {
+		if c != nil {
+			s.drop(c)
+		}
+	}
+	s.reserve.Close()
+	s.poll.Close()
+}
+
+// crash logs a panic of the loop with its stack. The state cannot be trusted any
+// more, so the process is to end.
+func (s *Server) crash(r any) {
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	s.log.Logf(core.LogError, "Error: %v", r)
+	s.log.Flush()
+	s.log.Sync()
+	fmt.Fprintf(os.Stderr, "%s\n", stack)
+}

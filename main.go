@@ -1,0 +1,213 @@
+// Command midge is an MQTT broker that takes mosquitto's place: the same command
+// line, configuration, log and exit statuses.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"midge/broker"
+	"midge/conf"
+)
+
+// version is set when the program is linked.
+var version = "unknown"
+
+func main() {
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}
+
+// command is a parsed command line.
+type command struct {
+	files                      []string
+	ports                      []int
+	daemon, verbose, quiet     bool
+	help, showVersion, testing bool
+}
+
+// usageError is a wrong command line. A stamped one goes out with the time in
+// front, as the lines of the log do.
+type usageError struct {
+	text    string
+	stamped bool
+	usage   bool // the usage text follows
+}
+
+func (e *usageError) Error() string { return e.text }
+
+// maxPorts is how many -p options there may be.
+const maxPorts = 10
+
+func run(args []string, stdout, stderr io.Writer) int {
+	cmd, err := parse(args[1:])
+	var wrong *usageError
+	switch {
+	case errors.As(err, &wrong):
+		if wrong.stamped {
+			stamp(stderr, wrong.text)
+		} else {
+			fmt.Fprintln(stderr, wrong.text)
+		}
+		if wrong.usage {
+			usage(stdout, args[0])
+		}
+		return conf.Exit
+	case cmd.help:
+		usage(stdout, args[0])
+		return broker.ExitOK
+	case cmd.showVersion:
+		fmt.Fprintf(stdout, "mosquitto version %s\nCopyright © 2026 the midge authors.\nLicense MIT.\n", broker.Compatible(version))
+		return broker.ExitOK
+	}
+	return start(cmd, stdout, stderr)
+}
+
+// start reads the configuration and runs the broker.
+func start(cmd *command, stdout, stderr io.Writer) int {
+	cfg, lines, err := conf.Load(cmd.files)
+	for _, l := range lines {
+		stamp(stderr, l.Text)
+	}
+	if err != nil {
+		return refuse(err, stderr)
+	}
+	if cmd.testing {
+		fmt.Fprintln(stdout, "Configuration file is OK.")
+		return broker.ExitOK
+	}
+	if cmd.daemon {
+		started, err := broker.Background()
+		if err != nil {
+			stamp(stderr, "Error: Unable to go into the background: "+err.Error())
+			return broker.ExitFailed
+		}
+		if started {
+			return broker.ExitOK
+		}
+	}
+	return broker.Run(cfg, broker.Options{
+		Version: version, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet,
+	})
+}
+
+// refuse prints why the configuration is no good and gives the exit status.
+func refuse(err error, stderr io.Writer) int {
+	var bad *conf.Error
+	if !errors.As(err, &bad) {
+		stamp(stderr, "Error: "+err.Error())
+		return conf.Exit
+	}
+	for _, l := range bad.Lines {
+		stamp(stderr, l.Text)
+	}
+	return bad.Code
+}
+
+// stamp prints a line as mosquitto does before its log is open.
+func stamp(w io.Writer, text string) {
+	fmt.Fprintf(w, "%d: %s\n", time.Now().Unix(), text)
+}
+
+// parse reads the arguments. Options are not clustered and values are words of
+// their own.
+func parse(args []string) (*command, error) {
+	cmd := new(command)
+	for i := 0; i < len(args); i++ {
+		var err error
+		switch args[i] {
+		case "-c", "--config-file":
+			if i++; i == len(args) {
+				return nil, &usageError{text: "Error: -c argument given, but no config file specified.", stamped: true}
+			}
+			cmd.files = append(cmd.files, args[i])
+		case "-p", "--port":
+			i++
+			err = cmd.addPort(args[i:])
+		case "-d", "--daemon":
+			cmd.daemon = true
+		case "-h", "--help":
+			cmd.help = true
+			return cmd, nil
+		case "-v", "--verbose":
+			cmd.verbose = true
+		case "-q", "--quiet":
+			cmd.quiet = true
+		case "--version":
+			cmd.showVersion = true
+			return cmd, nil
+		case "--test-config":
+			cmd.testing = true
+		case "--tls-keylog":
+			err = tlsKeylog(args[i+1:])
+		default:
+			err = &usageError{text: "Error: Unknown option '" + args[i] + "'.", usage: true}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if cmd.testing && len(cmd.files) == 0 {
+		return nil, &usageError{text: "Please provide a configuration file to test.", stamped: true}
+	}
+	return cmd, nil
+}
+
+// addPort takes the value of -p from the front of rest.
+func (cmd *command) addPort(rest []string) error {
+	if len(rest) == 0 {
+		return &usageError{text: "Error: -p argument given, but no port specified.", stamped: true}
+	}
+	if len(cmd.ports) == maxPorts {
+		return &usageError{text: "Error: Only 10 ports can be specified on the command line.", stamped: true}
+	}
+	port, err := strconv.Atoi(rest[0])
+	if err != nil {
+		port = 0
+	}
+	if port < 1 || port > 65535 {
+		return &usageError{text: fmt.Sprintf("Error: Invalid port specified (%d).", port), stamped: true}
+	}
+	cmd.ports = append(cmd.ports, port)
+	return nil
+}
+
+func tlsKeylog(rest []string) error {
+	if len(rest) == 0 {
+		return &usageError{text: "Error: --tls-keylog argument given, but no file specified.", stamped: true}
+	}
+	return &usageError{text: "Error: The --tls-keylog option is not built yet in midge.", stamped: true}
+}
+
+// usage prints the help, under the name the program was called by.
+func usage(w io.Writer, arg0 string) {
+	name := "midge"
+	if filepath.Base(arg0) == "mosquitto" {
+		name = "mosquitto"
+	}
+	fmt.Fprintf(w, `mosquitto version %s
+
+%s is an MQTT v5.0/v3.1.1/v3.1 broker.
+
+Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
+       %[2]s --test-config -c config_file
+
+ -c : read the configuration from this file. May be given more than
+      once: the settings of all files add up.
+ -d : go into the background after the configuration was read.
+ -h : show this help.
+ -p : listen on this port of the loopback addresses. Has no effect
+      when the configuration defines a listener.
+ -q : log nothing, whatever the configuration says.
+ -v : log everything, whatever the configuration says.
+ --test-config : check the configuration file and exit.
+ --version : show the version and exit.
+
+See https://mosquitto.org/ for more information.
+
+`, broker.Compatible(version), name, name)
+}
