@@ -138,8 +138,8 @@ func (x *Index[K, V]) Walk(visit func(filter string, e []Entry[K, V]) bool) {
 		return
 	}
 	var path []byte
-	for todo := x.root.steps(0, nil); len(todo) > 0; {
-		s := todo[len(todo)-1]
+	for ahead := x.root.steps(0, nil); len(ahead) > 0; {
+		s := ahead[len(ahead)-1]
 		path = append(path[:s.depth], s.n.label...)
 		if len(s.n.own.entries) > 0 && !visit(string(path), s.n.own.entries) {
 			return
@@ -148,7 +148,7 @@ func (x *Index[K, V]) Walk(visit func(filter string, e []Entry[K, V]) bool) {
 			return
 		}
 		path = append(path, '/')
-		todo = s.n.steps(len(path), todo[:len(todo)-1])
+		ahead = s.n.steps(len(path), ahead[:len(ahead)-1])
 	}
 }
 
@@ -159,12 +159,12 @@ type step[K comparable, V any] struct {
 }
 
 // steps appends the children of n, the first to be visited last.
-func (n *node[K, V]) steps(depth int, todo []step[K, V]) []step[K, V] {
-	from := len(todo)
+func (n *node[K, V]) steps(depth int, ahead []step[K, V]) []step[K, V] {
+	from := len(ahead)
 	n.below.each(func(child *node[K, V]) {
-		todo = append(todo, step[K, V]{child, depth})
+		ahead = append(ahead, step[K, V]{child, depth})
 	})
-	slices.SortFunc(todo[from:], func(a, b step[K, V]) int {
+	slices.SortFunc(ahead[from:], func(a, b step[K, V]) int {
 		if a.n == n.below.plus || b.n == n.below.plus {
 			if a.n == n.below.plus {
 				return 1
@@ -173,5 +173,5 @@ func (n *node[K, V]) steps(depth int, todo []step[K, V]) []step[K, V] {
 		}
 		return strings.Compare(b.n.first(), a.n.first())
 	})
-	return todo
+	return ahead
 }

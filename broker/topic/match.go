@@ -34,7 +34,7 @@ func (x *Index[K, V]) Match(name []byte) [][]Entry[K, V] {
 type search[K comparable, V any] struct {
 	topic  string
 	starts []int // where each level starts, and the length + 1
-	todo   []visit[K, V]
+	ahead  []visit[K, V]
 	found  [][]Entry[K, V]
 }
 
@@ -47,9 +47,9 @@ type visit[K comparable, V any] struct {
 func (s *search[K, V]) run(root *node[K, V], topic string, h hashing) [][]Entry[K, V] {
 	s.begin(topic)
 	s.visit(root, 0, !hidden(topic), h)
-	for len(s.todo) > 0 {
-		v := s.todo[len(s.todo)-1]
-		s.todo = s.todo[:len(s.todo)-1]
+	for len(s.ahead) > 0 {
+		v := s.ahead[len(s.ahead)-1]
+		s.ahead = s.ahead[:len(s.ahead)-1]
 		if v.level < 0 {
 			s.found = append(s.found, v.n.multi.entries)
 		} else {
@@ -88,7 +88,7 @@ func (s *search[K, V]) visit(n *node[K, V], level int, wild bool, h hashing) {
 		return
 	}
 	if wild && n.multi != nil {
-		s.todo = append(s.todo, visit[K, V]{n, -1})
+		s.ahead = append(s.ahead, visit[K, V]{n, -1})
 	}
 	if wild && n.below.plus != nil {
 		s.follow(n.below.plus, level)
@@ -116,6 +116,6 @@ func (s *search[K, V]) follow(child *node[K, V], level int) {
 		at++
 	}
 	if at == s.starts[level+1]-1 {
-		s.todo = append(s.todo, visit[K, V]{child, level + 1})
+		s.ahead = append(s.ahead, visit[K, V]{child, level + 1})
 	}
 }
