@@ -112,6 +112,7 @@ type Cursor struct {
 	Filter         string
 	Next           string
 	Until          uint64
+	Early          []string // topics from Next on whose message was sent before its turn; only ever added to
 	SubscriptionID uint32
 	QoS            byte
 }

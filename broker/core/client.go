@@ -21,31 +21,33 @@ const (
 
 // Client is one network connection. Its transport makes it, hands it to Open,
 // feeds what it reads to Receive, writes what Output holds, and forgets it when
-// Closed says so. The fields above the line are the transport's to set.
+// Closed says so. The exported fields are the transport's to set.
+//
+// What every delivery looks at fills the first 64 bytes, a line of the
+// processor's cache: a fan-out goes over many clients.
 type Client struct {
-	Handle   int32          // the transport's own name for the connection
-	Addr     netip.AddrPort // the peer; invalid for a Unix socket
-	Listener *Listener
-
-	state   state
-	version packet.Version
-	flags   clientFlags
-
-	keepAlive Time // 0: none
-	heard     Time // when the last packet came
-	timer     timer
+	Handle    int32 // the transport's own name for the connection
+	state     state
+	version   packet.Version
+	flags     clientFlags
+	aliasMax  uint16 // topic aliases the client takes
+	window    uint16 // QoS 1 and 2 messages the client takes at once
+	expiry    uint32 // Session Expiry Interval asked for in CONNECT
+	out       output
+	held      *held // packets that wait for the journal; nil mostly
+	maxPacket int   // the largest packet the client takes, in bytes
 
 	session   *Session
-	claim     string // the client id of a CONNECT that was refused
-	out       output
-	held      *held    // packets that wait for the journal; nil mostly
+	heard     Time // when the last packet came
+	keepAlive Time // 0: none
+	timer     timer
 	aliases   *aliases // topic aliases, both ways; nil until one is used
 	resend    *resend  // for retry_interval; nil mostly
-	maxPacket int      // the largest packet the client takes, in bytes
-	aliasMax  uint16   // topic aliases the client takes
-	window    uint16   // QoS 1 and 2 messages the client takes at once
 	over      int      // bytes of answers appended while the output was full
-	expiry    uint32   // Session Expiry Interval asked for in CONNECT
+	claim     string   // the client id of a CONNECT that was refused
+
+	Listener *Listener
+	Addr     netip.AddrPort // the peer; invalid for a Unix socket
 }
 
 type clientFlags uint16
@@ -73,23 +75,23 @@ func (c *Client) Paused() bool { return c.flags&flagPaused != 0 }
 // connection, see expiry. Idle ones cost little: the collections are made
 // when first needed.
 type Session struct {
-	id     string
-	client *Client         // nil while not connected
-	origin *persist.Origin // of its messages
+	id      string
+	client  *Client   // nil while not connected
+	waiting *backlog  // what waits for room; nil when nothing does
+	window  *inflight // sent and not acknowledged; nil when empty
+	cursors *cursors  // retained deliveries under way; nil when none is
 
-	expiry   uint32           // Session Expiry Interval in seconds, as in force
-	listener int              // port
-	subs     int32            // how many subscriptions
-	dropping bool             // told in the log that messages are dropped
-	nextID   uint16           // the last packet identifier given out
-	relies   persist.Position // of the newest record of it
-	mark     uint64           // the last message routed to it, where each client gets one copy
-	markAt   int              // and its place in Broker.copies
+	expiry   uint32 // Session Expiry Interval in seconds, as in force
+	subs     int32  // how many subscriptions
+	nextID   uint16 // the last packet identifier given out
+	dropping bool   // told in the log that messages are dropped
+	listener int    // port
 
-	waiting  *backlog            // what waits for room; nil when nothing does
-	window   *inflight           // sent and not acknowledged; nil when empty
+	origin   *persist.Origin     // of its messages
+	relies   persist.Position    // of the newest record of it
+	mark     uint64              // the last message routed to it, where each client gets one copy
+	markAt   int                 // and its place in Broker.copies
 	incoming map[uint16]incoming // QoS 2 from the client, until PUBREL
-	cursors  *cursors            // retained deliveries under way; nil when none is
 
 	will   *persist.Will
 	endsAt Time // when it ends, offline; Never else

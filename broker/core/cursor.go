@@ -17,6 +17,8 @@ type cursor struct {
 	num   uint64
 	until uint64 // what was stored later came by the subscription itself
 	over  bool
+	early []string            // topics whose message was sent before its turn, see retainedFirst
+	sent  map[string]struct{} // the same, to look one up
 }
 
 // cursors are those of one session: at most one for a filter.
@@ -134,13 +136,10 @@ func (b *Broker) feedOne(m *persist.Message) bool {
 	if m.Stored > cur.until || m.Expires <= now {
 		return true
 	}
-	if sub.NoLocal() && m.Origin != nil && m.Origin.ClientID == s.id {
+	if _, early := cur.sent[m.Topic]; early || ownMessage(s, sub, m) {
 		return true
 	}
-	qos := min(m.QoS, sub.QoS())
-	if b.cfg.UpgradeQoS {
-		qos = sub.QoS()
-	}
+	qos := b.grantedQoS(m.QoS, sub)
 	if c.full() || qos > 0 && !b.windowOpen(c, len(m.Payload)) {
 		b.feed.halted = true
 		return false
@@ -158,11 +157,56 @@ func (b *Broker) feedOne(m *persist.Message) bool {
 	return true
 }
 
+// ownMessage says that m is not for s because s published it (v5 [MQTT-3.8.3-3]).
+func ownMessage(s *Session, sub *persist.Subscription, m *persist.Message) bool {
+	return sub.NoLocal() && m.Origin != nil && m.Origin.ClientID == s.id
+}
+
+// retainedFirst sees to it that a live message that is about to be delivered does
+// not overtake the older retained one of its topic, where a cursor has that still
+// before it: it is sent, or waits in the queue, before its turn
+// ([MQTT-4.6.0-6], v5 [MQTT-4.6.0-5]).
+func (b *Broker) retainedFirst(s *Session, name string, now Time) {
+	m, ok := b.retained.Load(name)
+	if !ok || m.Expires <= now || !b.roomFor(s) {
+		return
+	}
+	for _, cur := range s.cursors.order {
+		if cur.over || m.Stored > cur.until || cur.pos.Passed(name) || !topic.Match(cur.pos.Filter, name) {
+			continue
+		}
+		if _, early := cur.sent[m.Topic]; early {
+			continue
+		}
+		if s.client == nil && b.grantedQoS(m.QoS, cur.sub) == 0 && !b.cfg.QueueQoS0 {
+			continue // nothing of that QoS waits for an offline session
+		}
+		if cur.sent == nil {
+			cur.sent = make(map[string]struct{})
+		}
+		cur.sent[m.Topic] = struct{}{}
+		cur.early = append(cur.early, m.Topic)
+		if !ownMessage(s, cur.sub, m) {
+			b.sendRetained(s, cur.sub, m, now)
+		}
+		b.recordCursor(s, cur)
+	}
+}
+
+// sendRetained delivers a retained message as if it were a live one.
+func (b *Broker) sendRetained(s *Session, sub *persist.Subscription, m *persist.Message, now Time) {
+	p := publicationOf(m)
+	p.retain = true
+	kept := *sub
+	kept.Options |= 8 // RETAIN stays [MQTT-3.3.1-8]
+	b.deliver(s, &kept, nil, &p, now)
+}
+
 func (b *Broker) recordCursor(s *Session, cur *cursor) {
 	if b.rec != nil && s.durable() {
 		b.record(s)
 		b.rec.Cursor(s.id, cur.num, persist.Cursor{
-			Filter: cur.sub.Filter, Next: cur.pos.Next, Until: cur.until,
+			Filter: cur.sub.Filter, Next: cur.pos.Next, Until: cur.until, Early: cur.early,
 			SubscriptionID: cur.sub.ID, QoS: cur.sub.QoS(),
 		})
 	}
@@ -198,7 +242,7 @@ func (b *Broker) startSweep(now Time) {
 func (w *sweeper) due(b *Broker, now Time) {
 	w.timer = timer{}
 	if !w.under {
-		w.under, w.pos = true, topic.NewCursor("#")
+		w.under, w.pos = true, topic.NewCursor("") // every name, $ included
 	}
 	var dead []*persist.Message
 	done := b.retained.Read(&w.pos, sweepBudget, func(m *persist.Message) bool {

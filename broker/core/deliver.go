@@ -12,10 +12,10 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 	if s == p.from && sub.NoLocal() { // v5 [MQTT-3.8.3-3]
 		return false
 	}
-	qos := min(p.qos, sub.QoS()) // [MQTT-3.8.4-6], v5 [MQTT-3.8.4-8]
-	if b.cfg.UpgradeQoS {
-		qos = sub.QoS()
+	if s.cursors != nil && !p.retain {
+		b.retainedFirst(s, p.topic, now)
 	}
+	qos := b.grantedQoS(p.qos, sub)
 	flags := qos << 1
 	if p.retain && sub.RetainAsPublished() {
 		flags |= 1
@@ -39,6 +39,15 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 		return true
 	}
 	return b.enqueue(s, sub, sh, p, flags)
+}
+
+// grantedQoS is the QoS a message goes to a subscriber with: the lower of the
+// two ([MQTT-3.8.4-6], v5 [MQTT-3.8.4-8]), or the subscription's.
+func (b *Broker) grantedQoS(published byte, sub *persist.Subscription) byte {
+	if b.cfg.UpgradeQoS {
+		return sub.QoS()
+	}
+	return min(published, sub.QoS())
 }
 
 // sendDelivery sends a QoS 1 or 2 message that did not wait.

@@ -141,15 +141,17 @@ func (b *Broker) newWindow() *inflight {
 	if n := len(b.free.windows); n > 0 {
 		w := b.free.windows[n-1]
 		b.free.windows = b.free.windows[:n-1]
+		b.free.slots -= len(w.slots)
 		return w
 	}
 	return &inflight{slots: make([]delivery, firstWindow)}
 }
 
 func (b *Broker) freeWindow(w *inflight) {
-	if len(w.slots) > 16*firstWindow || len(b.free.windows) >= poolWindows {
+	if len(w.slots) > 16*firstWindow || b.free.slots+len(w.slots) > poolSlots {
 		return
 	}
+	b.free.slots += len(w.slots)
 	w.again, w.order = 0, nil
 	b.free.windows = append(b.free.windows, w)
 }

@@ -19,19 +19,21 @@ func (o *output) len() int { return len(o.buf) - o.off }
 
 // pool keeps what was used for the next to use.
 type pool struct {
-	buffers [][]byte
-	chunks  *chunk
-	chunked int
-	windows []*inflight
+	buffers  [][]byte
+	buffered int // bytes of those
+	chunks   *chunk
+	chunked  int
+	windows  []*inflight
+	slots    int // of those
 }
 
 // What the pool keeps at most.
 const (
-	poolBuffers = 128
+	poolBuffers = 16 << 20  // bytes of all buffers; a fan-out to thousands needs as many
 	poolBuffer  = 128 << 10 // larger buffers are given back to the collector
-	poolChunks  = 256
-	poolWindows = 1024
-	firstBuffer = 2 << 10
+	poolChunks  = 2048
+	poolSlots   = 1 << 16 // of all windows
+	firstBuffer = 512
 )
 
 // mark puts c on the dirty list.
@@ -52,6 +54,7 @@ func (b *Broker) touch(c *Client) {
 	if n := len(b.free.buffers); n > 0 {
 		c.out.buf = b.free.buffers[n-1]
 		b.free.buffers = b.free.buffers[:n-1]
+		b.free.buffered -= cap(c.out.buf)
 		return
 	}
 	c.out.buf = make([]byte, 0, firstBuffer)
@@ -97,8 +100,9 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 
 // release gives c's empty buffer back.
 func (b *Broker) release(c *Client) {
-	if buf := c.out.buf; buf != nil && cap(buf) <= poolBuffer && len(b.free.buffers) < poolBuffers {
+	if buf := c.out.buf; buf != nil && cap(buf) <= poolBuffer && b.free.buffered+cap(buf) <= poolBuffers {
 		b.free.buffers = append(b.free.buffers, buf[:0])
+		b.free.buffered += cap(buf)
 	}
 	c.out = output{}
 }

@@ -34,11 +34,10 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 		b.logReceived("Received PUBLISH from", c, p, name)
 	}
 	m := &b.pub
-	*m = publication{
-		topic: name, props: b.travelling(p), payload: view(p.Payload),
-		origin: c.session.origin, from: c.session,
-		expires: expiresAt(p, now), qos: p.QoS, retain: p.Retain,
-	}
+	*m = publication{} // then field by field: a copy of a whole one just built stalls the processor
+	m.topic, m.props, m.payload = name, b.travelling(p), view(p.Payload)
+	m.origin, m.from = c.session.origin, c.session
+	m.expires, m.qos, m.retain = expiresAt(p, now), p.QoS, p.Retain
 	if p.QoS == 2 {
 		return b.publish2(c, p, m)
 	}

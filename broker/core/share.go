@@ -103,16 +103,16 @@ func (b *Broker) deliverShared(sh *share, p *publication, now Time) {
 // ready members can be sent p at once.
 func ready(b *Broker, m *member, p *publication, now Time) bool {
 	c := m.session.client
-	if c == nil || c.full() || m.session.waiting != nil || !b.fits(c, m.sub.ID, p, min(p.qos, m.sub.QoS()), 0, now) {
+	if c == nil || c.full() || m.session.waiting != nil || !b.fits(c, m.sub.ID, p, b.grantedQoS(p.qos, m.sub), 0, now) {
 		return false
 	}
-	return min(p.qos, m.sub.QoS()) == 0 || b.windowOpen(c, len(p.payload))
+	return b.grantedQoS(p.qos, m.sub) == 0 || b.windowOpen(c, len(p.payload))
 }
 
 // online members can queue it.
 func online(b *Broker, m *member, p *publication, now Time) bool {
 	return m.session.client != nil && b.roomFor(m.session) &&
-		b.fits(m.session.client, m.sub.ID, p, min(p.qos, m.sub.QoS()), 0, now)
+		b.fits(m.session.client, m.sub.ID, p, b.grantedQoS(p.qos, m.sub), 0, now)
 }
 
 func offline(b *Broker, m *member, _ *publication, _ Time) bool {

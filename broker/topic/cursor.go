@@ -22,6 +22,21 @@ const cursorNear = 16
 // NewCursor returns a cursor that has all before it.
 func NewCursor(filter string) Cursor { return Cursor{Filter: filter} }
 
+// Passed reports whether the cursor has come past name, so that Read will not
+// visit a message there any more.
+func (c *Cursor) Passed(name string) bool {
+	for i := range min(len(name), len(c.Next)) {
+		have := name[i]
+		if have == '/' {
+			have = separator
+		}
+		if have != c.Next[i] {
+			return have < c.Next[i]
+		}
+	}
+	return len(name) < len(c.Next)
+}
+
 // Read calls visit for the messages whose name matches c's filter, in the order
 // of Walk, from where the last Read stopped, and reports whether all have been
 // read. It stops early when visit returns false (that message has not been read

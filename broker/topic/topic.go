@@ -21,6 +21,7 @@
 package topic
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 )
@@ -53,16 +54,10 @@ func CheckName(name []byte) error {
 	if len(name) == 0 {
 		return ErrEmpty
 	}
-	slashes := 0
-	for _, c := range name {
-		switch c {
-		case '+', '#':
-			return ErrWildcard
-		case '/':
-			slashes++
-		}
+	if bytes.IndexByte(name, '+') >= 0 || bytes.IndexByte(name, '#') >= 0 {
+		return ErrWildcard
 	}
-	if slashes > MaxSlashes {
+	if len(name) > MaxSlashes && slashes(name) > MaxSlashes {
 		return ErrTooDeep
 	}
 	return nil
@@ -130,15 +125,7 @@ func splitShare(s []byte) (group, rest []byte, err error) {
 	return group, rest, nil
 }
 
-func slashes(s []byte) int {
-	n := 0
-	for _, c := range s {
-		if c == '/' {
-			n++
-		}
-	}
-	return n
-}
+func slashes(s []byte) int { return bytes.Count(s, []byte{'/'}) }
 
 // Match reports whether filter matches name; both are legal.
 func Match(filter, name string) bool {
