@@ -46,11 +46,28 @@ func (b *Broker) target(c *Client, needs persist.Position, p passing) (buf *[]by
 		return &c.out.buf, false
 	}
 	if h == nil {
-		h = new(held)
+		h = b.newHeld()
 		c.held = h
 		b.holding = append(b.holding, c)
 	}
 	return &h.buf, true
+}
+
+func (b *Broker) newHeld() *held {
+	n := len(b.free.held)
+	if n == 0 {
+		return new(held)
+	}
+	h := b.free.held[n-1]
+	b.free.held = b.free.held[:n-1]
+	return h
+}
+
+func (b *Broker) freeHeld(h *held) {
+	if len(b.free.held) < poolHeld && cap(h.buf) <= poolHeldBuffer {
+		*h = held{buf: h.buf[:0], marks: h.marks[:0]}
+		b.free.held = append(b.free.held, h)
+	}
 }
 
 // seal ends a packet that was appended to held. id is that of the delivery it
@@ -116,6 +133,7 @@ func (b *Broker) letGo(c *Client) {
 	h.buf, h.marks = h.buf[:end], kept
 	if len(kept) == 0 {
 		c.held = nil
+		b.freeHeld(h)
 	}
 }
 

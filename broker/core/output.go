@@ -25,6 +25,7 @@ type pool struct {
 	chunked  int
 	windows  []*inflight
 	slots    int // of those
+	held     []*held
 }
 
 // What the pool keeps at most.
@@ -33,7 +34,10 @@ const (
 	poolBuffer  = 128 << 10 // larger buffers are given back to the collector
 	poolChunks  = 2048
 	poolSlots   = 1 << 16 // of all windows
-	firstBuffer = 512
+
+	poolHeld       = 1024
+	poolHeldBuffer = 4 << 10 // bytes
+	firstBuffer    = 512
 )
 
 // mark puts c on the dirty list.

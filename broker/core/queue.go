@@ -26,6 +26,11 @@ const (
 func (d *delivery) retain() bool   { return d.flags&deliverRetain != 0 }
 func (d *delivery) released() bool { return d.flags&deliverReleased != 0 }
 
+// size is that of the parts a packet's length depends on, in bytes.
+func (d *delivery) size() int {
+	return len(d.msg.Topic) + len(d.msg.Properties) + len(d.msg.Payload)
+}
+
 // backlog is what waits for a session. The queues are apart so that QoS 0 can
 // go on while the window is closed; between them the older number goes first.
 type backlog struct {

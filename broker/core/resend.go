@@ -45,7 +45,7 @@ func (b *Broker) watchResend(c *Client, id uint16, pubrel bool) {
 		return
 	}
 	d := c.session.window.at(id)
-	if d == nil || d.released() != pubrel { // a PUBLISH that was held, and answered meanwhile
+	if d == nil {
 		return
 	}
 	if c.resend == nil {

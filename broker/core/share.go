@@ -126,8 +126,26 @@ func (b *Broker) passOn(s *Session, ends bool, now Time) {
 	if len(b.groups) == 0 {
 		return
 	}
+	var refused map[*share]int // the size of what nobody in a group took
+	taken := func(d *delivery) bool {
+		sh, size := d.share, d.size()
+		if sh == nil || d.msg.Expires <= now { // for others it was never begun (v5 [MQTT-3.3.2-5])
+			return false
+		}
+		if n, ok := refused[sh]; ok && size >= n {
+			return false // nor would they take this one: do not ask a thousand members a thousand times
+		}
+		if b.handOver(s, d, ends, now) {
+			return true
+		}
+		if refused == nil {
+			refused = make(map[*share]int)
+		}
+		refused[sh] = size
+		return false
+	}
 	for _, d := range s.window.inOrder() {
-		if d.share != nil && d.qos == 1 && b.handOver(s, d, ends, now) {
+		if d.qos == 1 && taken(d) {
 			b.take(s, d)
 		}
 	}
@@ -135,22 +153,22 @@ func (b *Broker) passOn(s *Session, ends bool, now Time) {
 		return
 	}
 	keep := func(d *delivery) bool {
-		if d.share == nil || !b.handOver(s, d, ends, now) {
+		if !taken(d) {
 			return true
 		}
 		b.recordDropped(s, d)
 		return false
 	}
 	b.filter(&s.waiting.acked, keep)
+	clear(refused) // QoS 0 needs less
 	b.filter(&s.waiting.plain, keep)
 	b.drained(s)
 }
 
-// handOver gives one delivery to another member of its group, unless it has
-// expired: for that member it was never begun (v5 [MQTT-3.3.2-5]).
+// handOver gives one delivery to another member of its group.
 func (b *Broker) handOver(s *Session, d *delivery, ends bool, now Time) bool {
 	sh := d.share
-	if b.groups[sh.filter] != sh || d.msg.Expires <= now {
+	if b.groups[sh.filter] != sh {
 		return false
 	}
 	p := publicationOf(d.msg)

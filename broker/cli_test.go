@@ -1,0 +1,402 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// result is what a program that ended left behind.
+type result struct {
+	status         int
+	stdout, stderr string
+}
+
+// command runs a program to its end.
+func command(t *testing.T, name string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) || ctx.Err() != nil {
+		t.Fatalf("%s: %v %v", name, err, ctx.Err())
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// stamped is a line that begins with the time.
+var stamped = regexp.MustCompile(`^[1-9][0-9]{9,10}: `)
+
+// unstamp takes the time from the front of every line, which must have it.
+func unstamp(t *testing.T, text string) string {
+	t.Helper()
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if !stamped.MatchString(line) {
+			t.Fatalf("no time in front of: %s", line)
+		}
+		out.WriteString(stamped.ReplaceAllString(line, ""))
+	}
+	return out.String()
+}
+
+func TestCommandLineMisuse(t *testing.T) {
+	t.Parallel()
+	eleven := slices.Repeat([]string{"-p", "1999"}, 11)
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		line  string
+		plain bool // no time in front
+		usage bool // the usage follows on stdout
+	}{
+		{"unknown option", []string{"-x"}, "Error: Unknown option '-x'.", true, true},
+		{"clustered options", []string{"-dv"}, "Error: Unknown option '-dv'.", true, true},
+		{"glued value", []string{"-p1883"}, "Error: Unknown option '-p1883'.", true, true},
+		{"positional argument", []string{"file"}, "Error: Unknown option 'file'.", true, true},
+		{"end of options", []string{"--"}, "Error: Unknown option '--'.", true, true},
+		{"no file", []string{"-c"}, "Error: -c argument given, but no config file specified.", false, false},
+		{"no file, long", []string{"--config-file"}, "Error: -c argument given, but no config file specified.", false, false},
+		{"no port", []string{"-v", "-p"}, "Error: -p argument given, but no port specified.", false, false},
+		{"port 0", []string{"-p", "0"}, "Error: Invalid port specified (0).", false, false},
+		{"port abc", []string{"--port", "abc"}, "Error: Invalid port specified (0).", false, false},
+		{"port too large", []string{"-p", "65536"}, "Error: Invalid port specified (65536).", false, false},
+		{"negative port", []string{"-p", "-1"}, "Error: Invalid port specified (-1).", false, false},
+		{"eleven ports", eleven, "Error: Only 10 ports can be specified on the command line.", false, false},
+		{"test of nothing", []string{"--test-config"}, "Please provide a configuration file to test.", false, false},
+		{"no key log", []string{"--tls-keylog"}, "Error: --tls-keylog argument given, but no file specified.", false, false},
+		{"file missing", []string{"-c", "/nonexistent.conf"}, "Error: Unable to open config file '/nonexistent.conf'.", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := command(t, midge(t), tt.args...)
+			if r.status != 3 {
+				t.Errorf("status %d", r.status)
+			}
+			if !tt.plain {
+				r.stderr = unstamp(t, r.stderr)
+			}
+			if r.stderr != tt.line+"\n" {
+				t.Errorf("stderr: %q", r.stderr)
+			}
+			usage := ""
+			if tt.usage {
+				usage = command(t, midge(t), "-h").stdout
+			}
+			if r.stdout != usage {
+				t.Errorf("stdout: %q", r.stdout)
+			}
+		})
+	}
+}
+
+// TestUsage checks the layout that mosquitto's usage text has.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "mosquitto")
+	if err := os.Symlink(midge(t), link); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"midge": midge(t), "mosquitto": link} {
+		short, long := command(t, path, "-h"), command(t, path, "--help")
+		if short != long || short.status != 0 || short.stderr != "" {
+			t.Errorf("-h: %+v, --help: %+v", short, long)
+		}
+		head := "mosquitto version " + version + "\n\n" + name + " is an MQTT v5.0/v3.1.1/v3.1 broker.\n\n" +
+			"Usage: " + name + " [-c config_file] [-d] [-h] [-p port] [-v]\n"
+		if !strings.HasPrefix(short.stdout, head) {
+			t.Errorf("as %s: %s", name, short.stdout)
+		}
+		if !strings.HasSuffix(short.stdout, "\n\nSee https://mosquitto.org/ for more information.\n\n") {
+			t.Errorf("as %s it ends: %s", name, short.stdout)
+		}
+		for _, option := range []string{"-c", "-d", "-h", "-p", "-q", "-v", "--test-config", "--version"} {
+			if !strings.Contains(short.stdout, "\n "+option+" : ") {
+				t.Errorf("%s has no entry:\n%s", option, short.stdout)
+			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	r := command(t, midge(t), "-v", "--version", "-x")
+	want := "mosquitto version " + version + "\nCopyright © 2026 the midge authors.\nLicense MIT.\n"
+	if r != (result{0, want, ""}) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTestConfig(t *testing.T) {
+	t.Parallel()
+	good, bad := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "bad")
+	os.WriteFile(good, []byte("listener 1883\npid_file /nonexistent/pid\nlog_dest file /nonexistent/log\n"), 0o600)
+	os.WriteFile(bad, []byte("# a comment\nlistener 1884\nmax_qos 3\n"), 0o600)
+	if r := command(t, midge(t), "-c", good, "--test-config"); r != (result{0, "Configuration file is OK.\n", ""}) {
+		t.Errorf("a good file: %+v", r)
+	}
+	r := command(t, midge(t), "--test-config", "-c", good, "-c", bad)
+	r.stderr = unstamp(t, r.stderr)
+	if r != (result{3, "", "Error: 'max_qos' must be between 0 and 2 inclusive.\nError found at " + bad + ":3.\n"}) {
+		t.Errorf("a bad file: %+v", r)
+	}
+}
+
+// started are the lines of a start before the listeners.
+func started(config string) []string {
+	return []string{
+		"mosquitto version " + version + " starting", config,
+		"Bridge support NOT available.", "Persistence support NOT available.", "TLS support NOT available.",
+		"TLS-PSK support NOT available.", "Websockets support NOT available.",
+	}
+}
+
+// localOnly are the warnings of local-only mode.
+var localOnly = []string{
+	"Starting in local only mode. Connections will only be possible from clients running on this machine.",
+	"Create a configuration file which defines a listener to allow remote access.",
+	"For more details see https://mosquitto.org/documentation/authentication-methods/",
+}
+
+// opening are the lines of the sockets of local-only mode; the machine may be
+// without IPv6.
+func opening(port string) []string {
+	list := []string{"Opening ipv4 listen socket on port " + port + ".", "Opening ipv6 listen socket on port " + port + "."}
+	if !haveIPv6() {
+		list = append(list, "Error: Cannot assign requested address")
+	}
+	return list
+}
+
+func haveIPv6() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
+
+// stampless are the lines of a log without the time in front.
+func stampless(t *testing.T, log *lines) []string {
+	t.Helper()
+	text := unstamp(t, strings.Join(log.all(), "\n")+"\n")
+	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+}
+
+func equalLines(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("the log is\n\t%s\nnot\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// local starts midge in local-only mode on both ports.
+func local(t *testing.T) *server {
+	t.Helper()
+	return start(t, (*server).running, "", "-p", "{port}", "-p", "{second}")
+}
+
+func TestLocalOnly(t *testing.T) {
+	t.Parallel()
+	s := local(t)
+	s.connect("a", 4, "clean").lives() // anonymous
+	other := s.dialTo("b", 5, "tcp", "127.0.0.1:"+strconv.Itoa(s.second))
+	other.send("CONNECT clean")
+	other.expect("CONNACK 00")
+	if haveIPv6() {
+		six := s.dialTo("c", 4, "tcp", "[::1]:"+strconv.Itoa(s.port))
+		six.send("CONNECT clean")
+		six.expect("CONNACK 00")
+	}
+	if got := outward(t); got != "" {
+		if c, err := net.Dial("tcp", net.JoinHostPort(got, strconv.Itoa(s.port))); err == nil {
+			c.Close()
+			t.Errorf("it can be reached at %s", got)
+		}
+	}
+	s.stop(syscall.SIGTERM)
+	var quiet []string
+	for _, line := range stampless(t, s.log) {
+		if !strings.Contains(line, "connect") || strings.Contains(line, "Connections") {
+			quiet = append(quiet, line)
+		}
+	}
+	want := slices.Concat(started("Using default config."), localOnly,
+		opening(strconv.Itoa(s.port)), opening(strconv.Itoa(s.second)),
+		[]string{"mosquitto version " + version + " running", "mosquitto version " + version + " terminating"})
+	equalLines(t, quiet, want)
+}
+
+// outward is an address of this machine that is not of the loopback, or "".
+func outward(t *testing.T) string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() && ip.IP.To4() != nil {
+			return ip.IP.String()
+		}
+	}
+	return ""
+}
+
+// TestPortsBesideListeners: -p counts in local-only mode only.
+func TestPortsBesideListeners(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "", "-p", "{second}")
+	s.connect("a", 4, "clean").lives()
+	if c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.second)); err == nil {
+		c.Close()
+		t.Error("it listens on the port of -p")
+	}
+}
+
+// TestFileWithoutListener: local-only mode, whose options are in the file.
+func TestFileWithoutListener(t *testing.T) {
+	t.Parallel()
+	s := start(t, (*server).running, "log_timestamp false\nmax_inflight_messages 7\n", "-c", "{conf}", "-p", "{port}")
+	equalLines(t, s.log.all(), slices.Concat(started("Config loaded from "+s.conf+"."), localOnly, opening(strconv.Itoa(s.port)),
+		[]string{"mosquitto version " + version + " running"}))
+	c := s.dial("a", 5)
+	c.send("CONNECT clean")
+	c.expect("CONNACK 00 {receive-max=7}")
+}
+
+func TestStartAndStopLines(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		s := serve(t, "pid_file {dir}/pid\nlistener {second} 127.0.0.1\nlistener 0 {dir}/socket")
+		pid, err := os.ReadFile(filepath.Join(s.dir, "pid"))
+		if err != nil || string(pid) != strconv.Itoa(s.cmd.Process.Pid) {
+			t.Errorf("the pid file: %q, %v", pid, err)
+		}
+		s.stop(sig)
+		want := slices.Concat(started("Config loaded from "+s.conf+"."), []string{
+			s.expand("Opening ipv4 listen socket on port {second}."), s.expand("Opening unix listen socket on path {dir}/socket."),
+			"mosquitto version " + version + " running", "mosquitto version " + version + " terminating"})
+		equalLines(t, s.log.all(), want)
+		if left, _ := filepath.Glob(filepath.Join(s.dir, "[ps]*")); len(left) > 0 {
+			t.Errorf("%v is left", left)
+		}
+	}
+}
+
+// TestQuietAndVerbose: -q beats -v, and both beat the file.
+func TestQuietAndVerbose(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "log_type all\nlistener {port} 127.0.0.1\npid_file {dir}/missing/pid\n", "-c", "{conf}", "-v", "-q")
+	if status := s.exit(); status != 14 || len(s.log.all()) != 0 {
+		t.Errorf("-q: status %d, log %q", status, s.log.all())
+	}
+	s = serve(t, "log_type error", "-v")
+	s.connect("a", 4, "clean").lives()
+	s.await("Sending PINGRESP to a")
+}
+
+func TestPidFileFailure(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "listener {port} 127.0.0.1\npid_file {dir}/missing/pid\n", "-c", "{conf}")
+	if status := s.exit(); status != 14 {
+		t.Errorf("status %d", status)
+	}
+	equalLines(t, stampless(t, s.log), []string{"Error: Unable to write pid file."})
+}
+
+// TestPidFileOfAnother: it is overwritten without a look.
+func TestPidFileOfAnother(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "pid")
+	if err := os.WriteFile(file, []byte("12345678901"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "pid_file "+file)
+	if pid, err := os.ReadFile(file); err != nil || string(pid) != strconv.Itoa(s.cmd.Process.Pid) {
+		t.Errorf("the pid file: %q, %v", pid, err)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	port := strconv.Itoa(s.port)
+	file := filepath.Join(t.TempDir(), "conf")
+	if err := os.WriteFile(file, []byte("listener "+port+" 127.0.0.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := command(t, midge(t), "-c", file)
+	want := strings.Join(append(started("Config loaded from "+file+"."), "Opening ipv4 listen socket on port "+port+".",
+		"Error: Address already in use", "mosquitto version "+version+" terminating", ""), "\n")
+	if got := unstamp(t, r.stderr); got != want || r.status != 1 || r.stdout != "" {
+		t.Errorf("status %d, stdout %q, stderr\n%s\nnot\n%s", r.status, r.stdout, got, want)
+	}
+	s.connect("a", 4, "clean").lives()
+}
+
+// TestUnknownAddress: an address this machine does not have, and a name that
+// nobody has.
+func TestUnknownAddress(t *testing.T) {
+	t.Parallel()
+	for host, line := range map[string]string{
+		"192.0.2.1": "Error: Cannot assign requested address",
+		"no..host":  "Error creating listener: Name or service not known.",
+	} {
+		s := launch(t, "listener {port} "+host+"\n", "-c", "{conf}")
+		if status := s.exit(); status != 1 {
+			t.Errorf("%s: status %d", host, status)
+		}
+		log := stampless(t, s.log)
+		if n := len(log); n < 2 || log[n-2] != line || log[n-1] != "mosquitto version "+version+" terminating" {
+			t.Errorf("%s: %s", host, strings.Join(log, "\n"))
+		}
+	}
+}
+
+// TestLocalOnlyWithoutPort: no address of the loopback can be had.
+func TestLocalOnlyWithoutPort(t *testing.T) {
+	t.Parallel()
+	s := local(t)
+	port := strconv.Itoa(s.port)
+	r := command(t, midge(t), "-p", port)
+	want := slices.Concat(started("Using default config."), localOnly)
+	for _, line := range opening(port) {
+		if strings.HasPrefix(line, "Opening") {
+			want = append(want, line, "Error: Address already in use")
+		}
+	}
+	if !haveIPv6() {
+		want[len(want)-1] = "Error: Cannot assign requested address"
+	}
+	want = append(want, "Error: Unable to start any listening sockets, exiting.", "mosquitto version "+version+" terminating", "")
+	if got := unstamp(t, r.stderr); got != strings.Join(want, "\n") || r.status != 1 {
+		t.Errorf("status %d, stderr\n%s", r.status, got)
+	}
+}
+
+// TestSymlinkedLogFile: a log file that cannot be opened is not fatal; errors go
+// to stderr from then on.
+func TestSymlinkedLogFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	link := filepath.Join(dir, "log")
+	if err := os.Symlink(filepath.Join(dir, "elsewhere"), link); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, (*server).reachable, "log_timestamp false\nlistener {port} 127.0.0.1\nallow_anonymous true\nlog_dest file "+link+"\n", "-c", "{conf}")
+	s.connect("a", 4, "clean").lives()
+	s.stop(syscall.SIGTERM)
+	equalLines(t, s.log.all(), []string{"Error: Unable to open log file " + link + " for writing.", "Error: " + link + " is a symbolic link."})
+}

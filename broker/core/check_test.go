@@ -1,0 +1,249 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+
+	"midge/broker/topic"
+	"midge/persist"
+)
+
+// check recounts the broker's state and compares it with its counters, and looks
+// for what must never be.
+func (b *Broker) check() error {
+	var k checker
+	k.sessions(b)
+	k.subscriptions(b)
+	k.shares(b)
+	k.retained(b)
+	k.timers(b)
+	k.outputs(b)
+	return errors.Join(k.errs...)
+}
+
+func (t *target) check() error {
+	if t.stopped {
+		return nil
+	}
+	return t.b.check()
+}
+
+// checker collects what is wrong.
+type checker struct {
+	errs   []error
+	queued int
+	bytes  int64
+	online int
+	subs   int // subscriptions
+	shared int // shared ones among them
+}
+
+func (k *checker) same(what string, got, want any) {
+	if got != want {
+		k.errs = append(k.errs, fmt.Errorf("%s is %v, not %v", what, got, want))
+	}
+}
+
+func (k *checker) not(wrong bool, format string, args ...any) {
+	if wrong {
+		k.errs = append(k.errs, fmt.Errorf(format, args...))
+	}
+}
+
+func (k *checker) sessions(b *Broker) {
+	for id, s := range b.sessions {
+		k.same("the id of session "+id, s.id, id)
+		if c := s.client; c != nil {
+			k.online++
+			k.not(c.session != s, "%s: its client has another session", id)
+			k.not(c.state != connected, "%s: its client is not connected", id)
+			k.same(id+": ends at", s.endsAt, persist.Never)
+			k.not(s.timer.num != 0, "%s: a timer while connected", id)
+		} else {
+			k.not(!s.durable(), "%s: gone, and does not outlive its connection", id)
+			k.not(s.endsAt == persist.Never != (s.expiry == noExpiry), "%s: expiry %d, ends at %d", id, s.expiry, s.endsAt)
+		}
+		k.window(s)
+		k.waiting(b, s)
+		for _, in := range s.incoming {
+			k.not(in.msg == nil || in.msg.QoS != 2, "%s: not a QoS 2 message in its incoming", id)
+		}
+	}
+	k.same("Queued", b.stats.Queued, k.queued)
+	k.same("QueuedBytes", b.stats.QueuedBytes, k.bytes)
+	k.same("sessions online", b.online, k.online)
+	k.not(b.sockets < k.online, "%d sockets for %d sessions online", b.sockets, k.online)
+}
+
+// window: nothing twice, nothing above the client's receive maximum.
+func (k *checker) window(s *Session) {
+	w := s.window
+	if w == nil {
+		return
+	}
+	n, again, bytes := 0, 0, 0
+	nums := map[uint64]bool{}
+	for i := range w.slots {
+		d := &w.slots[i]
+		if d.id == 0 {
+			k.not(d.msg != nil, "%s: a free slot has a message", s.id)
+			continue
+		}
+		n++
+		bytes += len(d.msg.Payload)
+		k.not(int(d.id)&(len(w.slots)-1) != i, "%s: identifier %d is in slot %d", s.id, d.id, i)
+		k.not(nums[d.num], "%s: delivery %d is in the window twice", s.id, d.num)
+		nums[d.num] = true
+		k.not(d.qos == 0 || d.qos > 2, "%s: QoS %d in the window", s.id, d.qos)
+		k.not(d.released() && d.qos != 2, "%s: released at QoS %d", s.id, d.qos)
+		if d.flags&deliverAgain != 0 {
+			again++
+		}
+	}
+	k.same(s.id+": window", w.n, n)
+	k.same(s.id+": window bytes", w.bytes, bytes)
+	k.same(s.id+": window again", w.again, again)
+	k.not(n == 0, "%s: an empty window is kept", s.id)
+	if s.client != nil {
+		k.not(w.open() > int(s.client.window), "%s: %d open, its window is %d", s.id, w.open(), s.client.window)
+	}
+	k.queued += n
+	k.bytes += int64(bytes)
+}
+
+func (k *checker) waiting(b *Broker, s *Session) {
+	if s.waiting == nil {
+		return
+	}
+	k.not(s.waiting.len() == 0, "%s: an empty backlog is kept", s.id)
+	for name, q := range map[string]*queue{"acked": &s.waiting.acked, "plain": &s.waiting.plain} {
+		n, bytes, last := 0, 0, uint64(0)
+		for c, i := q.head, q.first; n < q.n; n++ {
+			d := &c.d[i]
+			bytes += len(d.msg.Payload)
+			k.not(d.num <= last, "%s: %s is out of order", s.id, name)
+			k.not(d.id != 0, "%s: %s has an identifier", s.id, name)
+			k.not((d.qos == 0) != (name == "plain"), "%s: QoS %d in %s", s.id, d.qos, name)
+			last = d.num
+			if i++; i == chunkLen {
+				c, i = c.next, 0
+			}
+		}
+		k.same(s.id+": bytes of "+name, q.bytes, bytes)
+		k.queued += n
+		k.bytes += int64(bytes)
+	}
+}
+
+// subscriptions: the index and the ordered tree hold the same.
+func (k *checker) subscriptions(b *Broker) {
+	found := map[*persist.Subscription]bool{}
+	b.index.Walk(func(filter string, e []topic.Entry[*Session, *persist.Subscription]) bool {
+		for i := range e {
+			k.not(e[i].Value.Filter != filter || e[i].Value.ClientID != e[i].Key.id, "a subscription in the wrong place: %s", filter)
+			found[e[i].Value] = true
+		}
+		return true
+	})
+	for _, sh := range b.groups {
+		for _, m := range sh.members {
+			found[m.sub] = true
+			k.shared++
+		}
+	}
+	perSession := map[string]int32{}
+	b.subs.Scan(func(sub *persist.Subscription) bool {
+		k.not(!found[sub], "%s has %s, and it is not found", sub.ClientID, sub.Filter)
+		k.not(b.sessions[sub.ClientID] == nil, "%s is subscribed to %s and has no session", sub.ClientID, sub.Filter)
+		perSession[sub.ClientID]++
+		k.subs++
+		return true
+	})
+	k.same("subscriptions found", len(found), k.subs)
+	k.same("Subscriptions and shared ones", b.stats.Subscriptions+b.stats.SharedSubscriptions, k.subs)
+	k.same("SharedSubscriptions", b.stats.SharedSubscriptions, k.shared)
+	for id, s := range b.sessions {
+		k.same(id+": subscriptions", s.subs, perSession[id])
+	}
+}
+
+func (k *checker) shares(b *Broker) {
+	for filter, sh := range b.groups {
+		k.same("the filter of group "+filter, sh.filter, filter)
+		k.not(len(sh.members) == 0, "an empty group: %s", filter)
+		k.not(sh.next < 0 || sh.next > len(sh.members), "%s: turn %d of %d", filter, sh.next, len(sh.members))
+		for _, m := range sh.members {
+			k.not(b.sessions[m.session.id] != m.session, "%s: a member whose session is gone: %s", filter, m.session.id)
+		}
+	}
+}
+
+func (k *checker) retained(b *Broker) {
+	var bytes int64
+	b.retained.Walk(func(name string, m *persist.Message) bool {
+		k.same("the topic retained as "+name, m.Topic, name)
+		k.not(m.Payload == "", "an empty retained message: %s", name)
+		bytes += int64(len(m.Payload))
+		return true
+	})
+	k.same("RetainedBytes", b.stats.RetainedBytes, bytes)
+}
+
+// timers: each is its owner's, and none is of what is gone.
+func (k *checker) timers(b *Broker) {
+	b.timers.Scan(func(d due) bool {
+		switch o := d.what.(type) {
+		case *Client:
+			k.same("the timer of "+o.name(), timer{d.at, d.num}, o.timer)
+			k.not(o.state == closed, "a timer of a closed client: %s", o.name())
+		case *Session:
+			k.same("the timer of session "+o.id, timer{d.at, d.num}, o.timer)
+			k.not(b.sessions[o.id] != o, "a timer of a session that is gone: %s", o.id)
+			k.not(o.client != nil, "a timer of a session online: %s", o.id)
+		case *retrier:
+			k.same("a retry timer", timer{d.at, d.num}, o.resend.timer)
+		}
+		return true
+	})
+}
+
+// outputs: clients are on the lists that their flags say, once.
+func (k *checker) outputs(b *Broker) {
+	seen := map[*Client]bool{}
+	for _, c := range b.dirty {
+		k.not(seen[c] || c.flags&flagDirty == 0, "%s is dirty twice, or not marked", c.name())
+		seen[c] = true
+	}
+	clear(seen)
+	for _, c := range b.busy {
+		k.not(seen[c] || c.flags&flagBusy == 0, "%s is busy twice, or not marked", c.name())
+		seen[c] = true
+	}
+}
+
+// checkEmpty says what is left of a broker after all clients and sessions are gone.
+func (t *target) checkEmpty() error {
+	b := t.b
+	var k checker
+	k.same("sessions", len(b.sessions), 0)
+	k.same("sockets", b.sockets, 0)
+	k.same("online", b.online, 0)
+	k.same("groups", len(b.groups), 0)
+	k.same("subscriptions", b.subs.Len(), 0)
+	k.same("filters in the index", b.index.Len(), 0)
+	k.same("filters of groups", b.shared.Len(), 0)
+	k.same("Queued", b.stats.Queued, 0)
+	k.same("QueuedBytes", b.stats.QueuedBytes, int64(0))
+	k.same("Subscriptions", b.stats.Subscriptions, 0)
+	k.same("SharedSubscriptions", b.stats.SharedSubscriptions, 0)
+	k.same("holding", len(b.holding), 0)
+	b.timers.Scan(func(d due) bool {
+		switch d.what.(type) {
+		case *sysTree, *sweeper:
+		default:
+			k.not(true, "a timer is left: %T", d.what)
+		}
+		return true
+	})
+	return errors.Join(k.errs...)
+}
