@@ -13,7 +13,7 @@ run: build
 	./midge -c mosquitto.conf.example -v
 
 test:
-	go test ./...
+	.ci/test
 
 test-tools:
 	.ci/test-tools

@@ -80,6 +80,10 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "Configuration file is OK.")
 		return broker.ExitOK
 	}
+	if err := broker.SetUmask(os.Getenv("UMASK_SET")); err != nil {
+		stamp(stderr, "Error: UMASK_SET environment variable "+err.Error()+".")
+		return conf.Exit
+	}
 	if cmd.daemon {
 		started, err := broker.Background()
 		if err != nil {
@@ -152,7 +156,7 @@ func parse(args []string) (*command, error) {
 		}
 	}
 	if cmd.testing && len(cmd.files) == 0 {
-		return nil, &usageError{text: "Please provide a configuration file to test.", stamped: true}
+		return nil, &usageError{text: "Please provide a configuration file to test."}
 	}
 	return cmd, nil
 }

@@ -77,7 +77,7 @@ func TestCommandLineMisuse(t *testing.T) {
 		{"port too large", []string{"-p", "65536"}, "Error: Invalid port specified (65536).", false, false},
 		{"negative port", []string{"-p", "-1"}, "Error: Invalid port specified (-1).", false, false},
 		{"eleven ports", eleven, "Error: Only 10 ports can be specified on the command line.", false, false},
-		{"test of nothing", []string{"--test-config"}, "Please provide a configuration file to test.", false, false},
+		{"test of nothing", []string{"--test-config"}, "Please provide a configuration file to test.", true, false},
 		{"no key log", []string{"--tls-keylog"}, "Error: --tls-keylog argument given, but no file specified.", false, false},
 		{"file missing", []string{"-c", "/nonexistent.conf"}, "Error: Unable to open config file '/nonexistent.conf'.", false, false},
 	} {
@@ -152,6 +152,91 @@ func TestTestConfig(t *testing.T) {
 	r.stderr = unstamp(t, r.stderr)
 	if r != (result{3, "", "Error: 'max_qos' must be between 0 and 2 inclusive.\nError found at " + bad + ":3.\n"}) {
 		t.Errorf("a bad file: %+v", r)
+	}
+}
+
+// TestSeveralFiles: their settings add up; the log names the last.
+func TestSeveralFiles(t *testing.T) {
+	t.Parallel()
+	more := filepath.Join(t.TempDir(), "more.conf")
+	if err := os.WriteFile(more, []byte("max_inflight_messages 9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, (*server).running, "log_timestamp false\nlistener {port} 127.0.0.1\nallow_anonymous true\n", "-c", "{conf}", "--config-file", more)
+	if s.count("Config loaded from "+more+".") != 1 {
+		t.Errorf("%q", s.log.all())
+	}
+	c := s.dial("a", 5)
+	c.send("CONNECT clean")
+	c.expect("CONNACK 00 {receive-max=9}")
+}
+
+// TestLogRotation: SIGHUP opens the log file anew.
+func TestLogRotation(t *testing.T) {
+	t.Parallel()
+	s := start(t, (*server).reachable, "log_timestamp false\nlistener {port} 127.0.0.1\nallow_anonymous true\nlog_dest file {dir}/log\n", "-c", "{conf}")
+	log, old := filepath.Join(s.dir, "log"), filepath.Join(s.dir, "old")
+	first := s.connect("first", 4, "clean")
+	if err := os.Rename(log, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for missing := true; missing; { // the signal may come after any number of turns
+		first.lives()
+		_, err := os.Stat(log)
+		missing = err != nil
+	}
+	s.connect("second", 4, "clean")
+	s.stop(syscall.SIGTERM)
+	for name, want := range map[string][2]bool{old: {true, false}, log: {false, true}} {
+		b, err := os.ReadFile(name)
+		has := [2]bool{bytes.Contains(b, []byte(" as first ")), bytes.Contains(b, []byte(" as second "))}
+		if err != nil || has != want {
+			t.Errorf("%s: %v\n%s", name, err, b)
+		}
+	}
+	if info, err := os.Stat(log); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the log's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// TestSubscriptionDump: SIGUSR2 prints the subscriptions to stdout.
+func TestSubscriptionDump(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	a, b := s.connect("a", 4, "clean"), s.connect("b", 4, "clean")
+	a.send("SUBSCRIBE 1 a/b qos=1 a/c/d $SYS/# $share/g/x/y qos=2 /empty")
+	a.expect("SUBACK 1 01 00 00 02 00")
+	b.send("SUBSCRIBE 1 a/b qos=2 $other a/+ qos=1")
+	b.expect("SUBACK 1 02 00 01")
+	if err := s.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{
+		"    ",
+		"      ",
+		"        ",
+		"          empty (a, 0)",
+		"        a",
+		"          + (b, 1)",
+		"          b (a, 1) (b, 2)",
+		"          c",
+		"            d (a, 0)",
+		"    $SYS",
+		"      $SYS",
+		"        # (a, 0)",
+		"    $other",
+		"      $other (b, 0)",
+		"    ",
+		"      ",
+		"        x",
+		"          y (a, 2)",
+	} {
+		if got, ok := s.stdout.at(i); !ok || got != want {
+			t.Fatalf("line %d is %q, not %q", i+1, got, want)
+		}
 	}
 }
 
@@ -279,7 +364,8 @@ func TestFileWithoutListener(t *testing.T) {
 func TestStartAndStopLines(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		s := serve(t, "pid_file {dir}/pid\nlistener {second} 127.0.0.1\nlistener 0 {dir}/socket")
+		// Without $SYS nothing but a client ends the broker's first wait.
+		s := serve(t, "sys_interval 0\npid_file {dir}/pid\nlistener {second} 127.0.0.1\nlistener 0 {dir}/socket")
 		pid, err := os.ReadFile(filepath.Join(s.dir, "pid"))
 		if err != nil || string(pid) != strconv.Itoa(s.cmd.Process.Pid) {
 			t.Errorf("the pid file: %q, %v", pid, err)

@@ -25,6 +25,10 @@ const unadmittedMax = 16 << 20
 // arrive, so that a length alone never costs memory.
 const firstTail = 16 << 10
 
+// largeTail is the length from which on a tail is not copied for each read, so
+// that a packet that comes byte by byte costs no more than its bytes.
+const largeTail = 8 << 10
+
 // writes is how often a connection is written in one turn, when its queue keeps
 // its output filled.
 const writes = 4
@@ -37,7 +41,7 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		}
 		return
 	}
-	if c.need > readBuffer/2 {
+	if c.need > readBuffer/2 || len(c.tail) >= largeTail {
 		s.readLarge(c, now)
 		return
 	}
@@ -101,13 +105,13 @@ func (s *Server) keep(c *conn, rest []byte, need int) {
 // charge counts what is kept for those whose CONNECT was not accepted yet, and
 // ends the one that brings it above the limit.
 func (s *Server) charge(c *conn) {
-	now := cap(c.tail)
+	kept := cap(c.tail)
 	if c.Connected() || c.Closed() {
-		now = 0
+		kept = 0
 	}
-	s.unadmitted += now - c.charged
-	c.charged = now
-	if s.unadmitted > unadmittedMax && now > 0 {
+	s.unadmitted += kept - c.charged
+	c.charged = kept
+	if s.unadmitted > unadmittedMax && kept > 0 {
 		s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
 		s.unadmitted -= c.charged
 		c.charged = 0
@@ -171,6 +175,6 @@ func (s *Server) drop(c *conn) {
 	s.unadmitted -= c.charged
 	loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	loop.Close(int(c.Handle))
-	c.listener.open--
+	c.listener.limits.open--
 	s.sockets--
 }

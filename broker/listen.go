@@ -20,12 +20,13 @@ type listener struct {
 	path   string // of a Unix socket, to be removed at the end
 	limits *limits
 	core   *core.Listener
-	open   int // connections
 }
 
-// limits of a configured listener, shared by its sockets.
+// limits of a configured listener, and what counts against them, shared by its
+// sockets.
 type limits struct {
-	max int // connections at once; 0 is any number
+	max  int // connections at once; 0 is any number
+	open int // connections now
 }
 
 // errNoListener says that no socket could be opened at all.
@@ -66,13 +67,13 @@ func (s *Server) open(l *conf.Listener) error {
 	common := coreListener(l)
 	if l.Path != "" {
 		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", l.Path)
-		return s.add("unix", l.Path, unixBacklog, common, &limits{l.MaxConnections})
+		return s.add("unix", l.Path, unixBacklog, common, &limits{max: l.MaxConnections})
 	}
 	addrs, err := addresses(l)
 	if err != nil {
 		return err
 	}
-	shared := &limits{l.MaxConnections}
+	shared := &limits{max: l.MaxConnections}
 	var failed error
 	opened := 0
 	for _, a := range addrs {
@@ -135,6 +136,9 @@ func addresses(l *conf.Listener) ([]address, error) {
 func (s *Server) add(network, address string, backlog int, common *core.Listener, shared *limits) error {
 	fd, err := loop.Listen(network, address, backlog)
 	if err != nil {
+		if network != "unix" && errors.Is(err, syscall.EACCES) {
+			s.adviseSetcap()
+		}
 		return plain(err)
 	}
 	if err := s.poll.Add(fd, loop.Readable); err != nil {
@@ -147,6 +151,16 @@ func (s *Server) add(network, address string, backlog int, common *core.Listener
 	}
 	s.listeners = append(s.listeners, l)
 	return nil
+}
+
+// adviseSetcap says how to open a port below 1024 without being root.
+func (s *Server) adviseSetcap() {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	s.log.Logf(core.LogError, "If you are trying to bind to a privileged port (<1024), try using setcap and do not start the broker as root:")
+	s.log.Logf(core.LogError, "    sudo setcap 'CAP_NET_BIND_SERVICE=+ep' %s", self)
 }
 
 // plain is the bare reason of a failed system call, as mosquitto prints it.
@@ -213,7 +227,7 @@ func (s *Server) refused(l *listener, err error) {
 func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
 	c := &conn{listener: l, watched: loop.Readable}
 	c.Handle, c.Addr, c.Listener = int32(fd), addr, l.core
-	full := l.limits.max > 0 && s.openOn(l.limits) >= l.limits.max ||
+	full := l.limits.max > 0 && l.limits.open >= l.limits.max ||
 		s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections
 	if full {
 		if s.conf.ConnectionMessages {
@@ -236,20 +250,10 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
 	}
 	s.conns[fd] = c
-	l.open++
+	l.limits.open++
 	s.sockets++
 	if s.conf.ConnectionMessages {
 		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
 	}
 	s.core.Open(&c.Client, now)
-}
-
-// openOn counts the connections of all sockets of one configured listener.
-func (s *Server) openOn(shared *limits) (n int) {
-	for _, l := range s.listeners {
-		if l.limits == shared {
-			n += l.open
-		}
-	}
-	return n
 }

@@ -80,10 +80,8 @@ func TestRefusedPublishLines(t *testing.T) {
 	c.expect("PUBACK 1 rc=87")
 	s.logs(all, "Denied PUBLISH from a (d0, q1, r0, m1, '$SYS/x', ... (1 bytes))", "Sending PUBACK to a (m1, rc135)")
 	c.send("PUBLISH t '123456' qos=1 id=2")
-	if p := c.next(); p.Type != packet.Puback || !p.Reason.Failed() {
-		t.Errorf("%v %v", p.Type, p.Reason)
-	}
-	s.logs(all, "Dropped too large PUBLISH from a (d0, q1, r0, m2, 't', ... (6 bytes))")
+	c.expect("PUBACK 2 rc=97")
+	s.logs(all, "Dropped too large PUBLISH from a (d0, q1, r0, m2, 't', ... (6 bytes))", "Sending PUBACK to a (m2, rc151)")
 }
 
 // TestRefusedConnackLine: before there is a client id, the address stands for it.
@@ -136,4 +134,35 @@ func TestDroppingLine(t *testing.T) {
 	if n := s.count("Outgoing messages are being dropped for client a."); n != 1 {
 		t.Errorf("said %d times", n)
 	}
+}
+
+// TestWarningLines: clients that do what they should not, and may.
+func TestWarningLines(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "max_inflight_messages 1\nmessage_size_limit 3", "-v")
+	c := s.dial("a", 5)
+	c.send("CONNECT clean")
+	c.expect("CONNACK 00 {receive-max=1}")
+	c.send("PUBLISH t 'x' qos=2 id=1")
+	c.expect("PUBREC 1")
+	c.send("PUBLISH t 'y' qos=2 id=1")
+	c.expect("PUBREC 1")
+	s.await("Received PUBLISH from a (d0, q2, r0, m1, 't', ... (1 bytes))")
+	s.await("Received PUBLISH from a (d0, q2, r0, m1, 't', ... (1 bytes))")
+	s.logs(nil, "Reused message ID 1 from a detected. Clearing from storage.")
+	c.send("PUBLISH t 'z' qos=2 id=2")
+	c.expect("PUBREC 2")
+	c.send("PUBLISH t 'z' qos=2 id=3")
+	c.expect("PUBREC 3")
+	c.send("DISCONNECT")
+	c.expect("close")
+	s.await("Received DISCONNECT from a")
+	const flood = "Client a has exceeded its receive-maximum quota. This behaviour must be fixed on the client."
+	if n := s.count(flood); n != 1 {
+		t.Errorf("the receive maximum was mentioned %d times", n)
+	}
+	c = s.dial("b", 4)
+	c.send("CONNECT clean will={t 'four'}")
+	c.expect("CONNACK 05", "close")
+	s.await("Client b connected with too large Will payload")
 }

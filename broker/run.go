@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"os"
 	"os/signal"
 	"strconv"
@@ -35,16 +36,21 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
 	version := Compatible(o.Version)
-	log := NewLog(logOptions(c, o), time.Now)
-	defer log.Close()
-	log.Sync()
+	logging := logOptions(c, o)
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {
-			log.Logf(core.LogError, "Error: Unable to write pid file.")
+			sayEarly(logging, "Error: Unable to write pid file.")
 			return ExitPidFile
 		}
-		defer os.Remove(c.PidFile)
+		defer func() {
+			if status == ExitOK { // else it may be another broker's, which has the port
+				os.Remove(c.PidFile)
+			}
+		}()
 	}
+	log := NewLog(logging, time.Now)
+	defer log.Close()
+	log.Sync()
 	sayStart(log, c, version)
 	s, err := newServer(c, version, log)
 	if err != nil {
@@ -66,7 +72,13 @@ func (s *Server) serve(ports []int) int {
 		s.log.Logf(core.LogWarning, "Warning: Unable to raise the limit of open files: %v", err)
 	}
 	defer s.watchSignals()()
-	defer s.shut()
+	status := s.work(ports)
+	s.shut() // not deferred: after a panic the state must not speak any more
+	return status
+}
+
+// work listens and turns the loop, and gives the exit status.
+func (s *Server) work(ports []int) int {
 	if err := s.listen(ports); err != nil {
 		return ExitFailed
 	}
@@ -95,6 +107,14 @@ func sayStart(log *Log, c *conf.Config, version string) {
 		log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
 		log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
 	}
+}
+
+// sayEarly logs an error before the log's destinations are opened: to stderr.
+func sayEarly(o LogOptions, text string) {
+	o.Stdout, o.Stderr, o.File = false, true, ""
+	log := NewLog(o, time.Now)
+	log.Logf(core.LogError, "%s", text)
+	log.Close()
 }
 
 func writePid(name string) error {
@@ -135,15 +155,12 @@ func logClasses(set conf.Class) (out core.Class) {
 	return out
 }
 
-// reopenSignal is SIGRTMIN as the C library counts: it reopens the log file.
-const reopenSignal = syscall.Signal(34)
-
 // watchSignals has signals handled on the loop's goroutine. The returned
 // function ends that.
 func (s *Server) watchSignals() (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ch := make(chan os.Signal, 8)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, reopenSignal)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	go func() {
 		for sig := range ch {
 			s.poll.Post(func() { s.signal(sig) })
@@ -163,11 +180,24 @@ func (s *Server) signal(sig os.Signal) {
 	case syscall.SIGHUP:
 		s.log.Logf(core.LogWarning, "Warning: Reloading the configuration is not built yet; only the log file is opened anew.")
 		s.log.Reopen()
-	case reopenSignal:
-		s.log.Reopen()
 	case syscall.SIGUSR1:
 		s.log.Logf(core.LogWarning, "Warning: There is no database to save, persistence is not built yet.")
 	case syscall.SIGUSR2:
-		s.core.DumpSubscriptions(os.Stdout)
+		s.dumpSubscriptions()
 	}
+}
+
+// dumpSubscriptions writes to stdout beside the loop, which a pipe that nobody
+// reads must not stop. While a dump is being written there is no other.
+func (s *Server) dumpSubscriptions() {
+	if s.dumping {
+		return
+	}
+	s.dumping = true
+	var tree bytes.Buffer
+	s.core.DumpSubscriptions(&tree)
+	go func() {
+		os.Stdout.Write(tree.Bytes())
+		s.poll.Post(func() { s.dumping = false })
+	}()
 }

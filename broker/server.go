@@ -13,10 +13,9 @@
 package broker
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	crand "crypto/rand"
@@ -48,6 +47,7 @@ type Server struct {
 	epoch    time.Time // what now counts from
 	zero     core.Time // and where it begins
 	stopping bool
+	dumping  bool // the subscriptions are being written to stdout
 }
 
 // readBuffer is the size of the shared read buffer, and so the most that one
@@ -200,7 +200,8 @@ func (s *Server) crash(r any) {
 	stack := make([]byte, 64<<10)
 	stack = stack[:runtime.Stack(stack, false)]
 	s.log.Logf(core.LogError, "Error: %v", r)
-	s.log.Flush()
+	for line := range strings.Lines(string(stack)) {
+		s.log.Logf(core.LogError, "%s", strings.TrimRight(line, "\n"))
+	}
 	s.log.Sync()
-	fmt.Fprintf(os.Stderr, "%s\n", stack)
 }

@@ -50,7 +50,7 @@ func (h Header) Len() int { return h.Size + h.Remaining }
 func (h Header) Shortest() bool { return h.Size == 1+varintSize(h.Remaining) }
 
 // Check refuses a length that no packet of this type has or that mosquitto 2.1 would not take, so that its body need neither
-// be waited for nor kept: above 100,000 bytes for CONNECT, and in version 5 for SUBSCRIBE, UNSUBSCRIBE and AUTH; above
+// be waited for nor kept: above 100,000 bytes for CONNECT, SUBSCRIBE, UNSUBSCRIBE and AUTH; in version 5 above
 // 10,000 for the acknowledgements and DISCONNECT; other than 2 for the acknowledgements before version 5; other than 0 for the
 // packets that have no body. The length of PUBLISH is for the caller to limit.
 func (h Header) Check(v Version) error {
@@ -65,9 +65,7 @@ func (h Header) Check(v Version) error {
 			return errAckLength(h.Remaining)
 		}
 	case Subscribe, Unsubscribe, Auth:
-		if v == V5 {
-			return h.atMost(maxConnect)
-		}
+		return h.atMost(maxConnect)
 	case Disconnect:
 		if v == V5 {
 			return h.atMost(maxAck)

@@ -119,7 +119,7 @@ func TestHeaderCheck(t *testing.T) {
 		{0x10, 0, 0, fine}, {0x10, 0, 100_000, fine}, {0x10, 0, 100_001, PacketTooLarge},
 		{0x40, V31, 2, fine}, {0x40, V311, 1, MalformedPacket}, {0x40, V311, 3, MalformedPacket}, {0x62, V31, 0, MalformedPacket},
 		{0x50, V5, 1, fine}, {0x50, V5, 10_000, fine}, {0x70, V5, 10_001, PacketTooLarge},
-		{0x82, V311, MaxRemaining, fine}, {0x82, V5, 100_000, fine}, {0x82, V5, 100_001, PacketTooLarge}, {0xA2, V5, 100_001, PacketTooLarge},
+		{0x82, V311, 100_000, fine}, {0x82, V311, 100_001, PacketTooLarge}, {0x82, V5, 100_000, fine}, {0x82, V5, 100_001, PacketTooLarge}, {0xA2, V5, 100_001, PacketTooLarge},
 		{0xC0, V311, 0, fine}, {0xC0, V311, 1, MalformedPacket}, {0xC0, V5, MaxRemaining, MalformedPacket}, {0xD0, V5, 1, MalformedPacket},
 		{0xE0, V31, 0, fine}, {0xE0, V311, 1, MalformedPacket}, {0xE0, V5, 10_000, fine}, {0xE0, V5, 10_001, PacketTooLarge},
 		{0xF0, V5, 100_000, fine}, {0xF0, V5, 100_001, PacketTooLarge},

@@ -114,7 +114,7 @@ type Cursor struct {
 	Until          uint64
 	Early          []string // topics from Next on whose message was sent before its turn; only ever added to
 	SubscriptionID uint32
-	QoS            byte
+	Options        byte // of the subscription
 }
 
 // Recorder hears of every change of the durable image. The changes reported

@@ -36,7 +36,7 @@ func (b *Broker) pubrec(c *Client, p *packet.Packet, now Time) error {
 	}
 	d := c.session.window.at(p.ID)
 	if d == nil {
-		if p.Reason < packet.UnspecifiedError {
+		if !p.Reason.Failed() {
 			b.log.Logf(LogWarning, "Warning: Received PUBREC from %s for an unknown packet identifier %d.", c.session.id, p.ID)
 			b.sendPubrel(c, p.ID, packet.Success)
 		}
@@ -45,7 +45,7 @@ func (b *Broker) pubrec(c *Client, p *packet.Packet, now Time) error {
 	if d.qos != 2 {
 		return faultWrongAck
 	}
-	if p.Reason >= packet.UnspecifiedError { // v5 [MQTT-4.4.0-2]
+	if p.Reason.Failed() { // v5 [MQTT-4.4.0-2]
 		b.finish(c, d, now)
 		return nil
 	}

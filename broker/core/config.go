@@ -16,16 +16,16 @@ type Time = persist.Time
 type Config struct {
 	Version string // what $SYS/broker/version says
 
-	MaxInflightMessages int  // QoS 1 and 2 messages under way to a client; a v5 client's Receive Maximum takes its place
-	MaxInflightBytes    int  // payload bytes of those
-	MaxQueuedMessages   int  // messages that wait beyond the window, for an offline session in all
-	MaxQueuedBytes      int  // payload bytes of those
-	QueueQoS0           bool // QoS 0 waits for an offline session too
-	MaxPacketSize       int  // the largest packet taken, in bytes on the wire
-	MessageSizeLimit    int  // the largest payload passed on
-	MaxKeepAlive        uint16
-	MaxSessionExpiry    Time // the longest a session outlives its connection, in milliseconds
-	MaxClients          int  // sessions, connected or not
+	MaxInflightMessages int    // QoS 1 and 2 messages under way to a client; a v5 client's Receive Maximum takes its place
+	MaxInflightBytes    int    // payload bytes of those
+	MaxQueuedMessages   int    // messages that wait beyond the window, for an offline session in all
+	MaxQueuedBytes      int    // payload bytes of those
+	QueueQoS0           bool   // QoS 0 waits for an offline session too
+	MaxPacketSize       int    // the largest packet taken, in bytes on the wire
+	MessageSizeLimit    int    // the largest payload passed on
+	MaxKeepAlive        uint16 // seconds; with a limit, 0 asks for too much
+	MaxSessionExpiry    Time   // the longest a session outlives its connection, in milliseconds
+	MaxClients          int    // sessions, connected or not
 	RetainAvailable     bool
 	RetainSweep         Time // how often expired retained messages are looked for, in milliseconds
 	UpgradeQoS          bool // messages go out with the subscription's QoS
@@ -43,7 +43,7 @@ type Listener struct {
 	Anonymous     bool   // clients may connect without credentials
 	EmptyClientID bool   // a client id may be empty
 	AutoIDPrefix  string // of the client ids the broker makes up
-	MaxQoS        byte
+	MaxQoS        byte   // the highest QoS a client may publish with and is granted
 	MaxAlias      uint16 // topic aliases a client may use
 	MaxAliasOut   uint16 // topic aliases the broker uses towards a client
 	Versions      uint8  // a bit, 1<<version, for each protocol version it accepts
@@ -66,5 +66,6 @@ const (
 	anyPacket    = 5 + packet.MaxRemaining // no packet is larger
 	outHigh      = 64 << 10                // pending output at which PUBLISH packets wait in the session's queue
 	overHigh     = 64 << 10                // of other packets, beyond outHigh, at which the client is not read
+	scratchMax   = 64 << 10                // scratch space kept from one turn to the next
 	cursorBudget = 64                      // retained messages to one session in one go
 )

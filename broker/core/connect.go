@@ -94,7 +94,7 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 // secondConnect is the fault of a client that connects twice on one connection [MQTT-3.1.0-2].
 func (b *Broker) secondConnect(c *Client) error {
 	b.log.Logf(LogNotice, "Bad client %s sending multiple CONNECT messages.", c.Peer())
-	return faultSecond
+	return faultUnexpected
 }
 
 // admit checks a CONNECT against the listener and the configuration. It touches
@@ -257,7 +257,6 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	if s.origin == nil || s.origin.Username != view(cn.Username) {
 		s.origin = &persist.Origin{ClientID: s.id, Username: string(cn.Username)}
 	}
-	s.will = b.willOf(s, cn)
 	s.window.rewind()
 	if c.keepAlive > 0 {
 		b.arm(&c.timer, now+c.silence(), c)
@@ -266,6 +265,7 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	}
 	b.stats.MaxClients = max(b.stats.MaxClients, len(b.sessions))
 	b.recordSession(s, persist.Never)
+	s.will = b.willOf(s, cn)
 }
 
 // keepAlive is the keep alive in force, in seconds: a v5 client may be told a

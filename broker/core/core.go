@@ -122,8 +122,9 @@ func New(cfg Config, opt Options, now Time) *Broker {
 func (b *Broker) Configure(cfg Config, now Time) {
 	b.cfg = cfg
 	b.debug = b.log.Enabled(LogDebug)
-	b.startSys(now)
+	b.startSys(now) // the first values may go to durable sessions
 	b.startSweep(now)
+	b.commit()
 }
 
 // Open takes in a connection whose transport has set Handle, Addr and Listener.
@@ -203,6 +204,7 @@ func (b *Broker) Tick(now Time) {
 		}
 	}
 	clear(b.feeding)
+	b.trim()
 	for range ticks {
 		d, ok := b.timers.Min()
 		if !ok || d.at > now {
@@ -211,6 +213,16 @@ func (b *Broker) Tick(now Time) {
 		b.timers.PopMin()
 		d.what.due(b, now)
 		b.commit()
+	}
+}
+
+// trim gives back scratch space that a large packet has left behind.
+func (b *Broker) trim() {
+	if cap(b.propsIn) > scratchMax {
+		b.propsIn = nil
+	}
+	if cap(b.propsOut) > scratchMax {
+		b.propsOut = nil
 	}
 }
 

@@ -162,35 +162,34 @@ func ownMessage(s *Session, sub *persist.Subscription, m *persist.Message) bool 
 	return sub.NoLocal() && m.Origin != nil && m.Origin.ClientID == s.id
 }
 
-// retainedFirst sees to it that a live message that is about to be delivered does
-// not overtake the older retained one of its topic, where a cursor has that still
-// before it: it is sent, or waits in the queue, before its turn
+// retainedFirst sees to it that a live message that is about to be delivered for
+// sub does not overtake the older retained one of its topic, where sub's cursor
+// has that still before it: it is sent, or waits in the queue, before its turn
 // ([MQTT-4.6.0-6], v5 [MQTT-4.6.0-5]).
-func (b *Broker) retainedFirst(s *Session, name string, now Time) {
-	m, ok := b.retained.Load(name)
-	if !ok || m.Expires <= now || !b.roomFor(s) {
+func (b *Broker) retainedFirst(s *Session, sub *persist.Subscription, name string, now Time) {
+	cur := s.cursors.find(sub.Filter)
+	if cur == nil || cur.pos.Passed(name) || !b.roomFor(s) {
 		return
 	}
-	for _, cur := range s.cursors.order {
-		if cur.over || m.Stored > cur.until || cur.pos.Passed(name) || !topic.Match(cur.pos.Filter, name) {
-			continue
-		}
-		if _, early := cur.sent[m.Topic]; early {
-			continue
-		}
-		if s.client == nil && b.grantedQoS(m.QoS, cur.sub) == 0 && !b.cfg.QueueQoS0 {
-			continue // nothing of that QoS waits for an offline session
-		}
-		if cur.sent == nil {
-			cur.sent = make(map[string]struct{})
-		}
-		cur.sent[m.Topic] = struct{}{}
-		cur.early = append(cur.early, m.Topic)
-		if !ownMessage(s, cur.sub, m) {
-			b.sendRetained(s, cur.sub, m, now)
-		}
-		b.recordCursor(s, cur)
+	m, ok := b.retained.Load(name)
+	if !ok || m.Stored > cur.until || m.Expires <= now {
+		return
 	}
+	if _, early := cur.sent[m.Topic]; early {
+		return
+	}
+	if s.client == nil && b.grantedQoS(m.QoS, cur.sub) == 0 && !b.cfg.QueueQoS0 {
+		return // nothing of that QoS waits for an offline session
+	}
+	if cur.sent == nil {
+		cur.sent = make(map[string]struct{})
+	}
+	cur.sent[m.Topic] = struct{}{}
+	cur.early = append(cur.early, m.Topic)
+	if !ownMessage(s, cur.sub, m) {
+		b.sendRetained(s, cur.sub, m, now)
+	}
+	b.recordCursor(s, cur)
 }
 
 // sendRetained delivers a retained message as if it were a live one.
@@ -207,7 +206,7 @@ func (b *Broker) recordCursor(s *Session, cur *cursor) {
 		b.record(s)
 		b.rec.Cursor(s.id, cur.num, persist.Cursor{
 			Filter: cur.sub.Filter, Next: cur.pos.Next, Until: cur.until, Early: cur.early,
-			SubscriptionID: cur.sub.ID, QoS: cur.sub.QoS(),
+			SubscriptionID: cur.sub.ID, Options: cur.sub.Options,
 		})
 	}
 }

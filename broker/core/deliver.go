@@ -13,7 +13,7 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 		return false
 	}
 	if s.cursors != nil && !p.retain {
-		b.retainedFirst(s, p.topic, now)
+		b.retainedFirst(s, sub, p.topic, now)
 	}
 	qos := b.grantedQoS(p.qos, sub)
 	flags := qos << 1

@@ -9,57 +9,86 @@ import (
 	"midge/persist"
 )
 
-// DumpSubscriptions writes the subscriptions, plain ones and shared ones, as
-// trees of levels with their subscribers, in mosquitto's format.
+// DumpSubscriptions writes the subscriptions, plain ones and then shared ones, as
+// trees of levels with their subscribers, in mosquitto's format: below each root
+// its name once more, which is empty but for filters that begin with $.
 func (b *Broker) DumpSubscriptions(w io.Writer) {
-	d := dump{w: w}
-	d.root()
+	plain := newForest("", "$SYS") // these are always there
 	b.index.Walk(func(filter string, e []topic.Entry[*Session, *persist.Subscription]) bool {
-		names := make([]string, len(e))
+		var names strings.Builder
 		for i := range e {
-			names[i] = fmt.Sprintf(" (%s, %d)", e[i].Key.id, e[i].Value.QoS())
+			fmt.Fprintf(&names, " (%s, %d)", e[i].Key.id, e[i].Value.QoS())
 		}
-		d.filter(filter, names)
+		plain.add(filter, names.String())
 		return true
 	})
-	d.root()
+	plain.write(w)
+	shared := newForest()
 	b.shared.Walk(func(filter string, e []topic.Entry[*share, struct{}]) bool {
-		var names []string
+		var names strings.Builder
 		for i := range e {
 			for _, m := range e[i].Key.members {
-				names = append(names, fmt.Sprintf(" (%s, %d)", m.session.id, m.sub.QoS()))
+				fmt.Fprintf(&names, " (%s, %d)", m.session.id, m.sub.QoS())
 			}
 		}
-		d.filter(filter, names)
+		shared.add(filter, names.String())
 		return true
 	})
+	shared.write(w)
 }
 
-// dump writes filters, in order, as a tree.
-type dump struct {
-	w    io.Writer
-	path []string // the levels written last
+// forest is filters by the roots of their trees.
+type forest struct {
+	roots []string
+	trees map[string][]branch
 }
 
-// root begins a tree.
-func (d *dump) root() {
-	d.path = nil
-	fmt.Fprint(d.w, "    \n")
-}
-
-// filter writes the levels of a filter that are not those of the one before.
-func (d *dump) filter(filter string, subscribers []string) {
-	levels := strings.Split(filter, "/")
-	same := 0
-	for same < len(levels) && same < len(d.path) && levels[same] == d.path[same] {
-		same++
+func newForest(roots ...string) *forest {
+	f := &forest{roots: roots, trees: make(map[string][]branch)}
+	for _, root := range roots {
+		f.trees[root] = nil
 	}
-	for i := same; i < len(levels); i++ {
-		fmt.Fprintf(d.w, "%*s%s", 6+2*i, "", levels[i])
-		if i == len(levels)-1 {
-			fmt.Fprint(d.w, strings.Join(subscribers, ","))
+	return f
+}
+
+// branch is a filter with its subscribers.
+type branch struct {
+	levels      []string // the root's name first
+	subscribers string
+}
+
+// add takes in a filter; they come in order.
+func (f *forest) add(filter, subscribers string) {
+	if filter[0] != '$' {
+		filter = "/" + filter
+	}
+	br := branch{strings.Split(filter, "/"), subscribers}
+	root := br.levels[0]
+	if _, ok := f.trees[root]; !ok {
+		f.roots = append(f.roots, root)
+	}
+	f.trees[root] = append(f.trees[root], br)
+}
+
+// write writes the trees: of each branch the levels that the one before does
+// not have.
+func (f *forest) write(w io.Writer) {
+	for _, root := range f.roots {
+		fmt.Fprintf(w, "    %s\n", root)
+		var path []string
+		for _, br := range f.trees[root] {
+			same := 0
+			for same < min(len(path), len(br.levels)) && path[same] == br.levels[same] {
+				same++
+			}
+			for i := same; i < len(br.levels); i++ {
+				fmt.Fprintf(w, "%*s%s", 6+2*i, "", br.levels[i])
+				if i == len(br.levels)-1 {
+					fmt.Fprint(w, br.subscribers)
+				}
+				fmt.Fprint(w, "\n")
+			}
+			path = br.levels
 		}
-		fmt.Fprint(d.w, "\n")
 	}
-	d.path = levels
 }

@@ -44,17 +44,17 @@ func (f *fault) Error() string { return f.cause.text + ": " + f.why }
 
 // Faults of legal packets in the wrong place; those of the bytes come from packet.
 var (
-	faultLength   = &fault{cause: causeMalformed} // v5 [MQTT-1.5.5-1]
-	faultTopic    = &fault{cause: causeMalformed}
-	faultAlias    = &fault{cause: causeAlias}
-	faultRetain   = &fault{cause: causeRetain}
-	faultOversize = &fault{cause: causeOversize}
-	faultSecond   = &fault{cause: causeProtocol}
-	faultNoLocal  = &fault{cause: causeProtocol, why: "$share subscription with no-local set."}
-	faultShare    = &fault{cause: causeProtocol, why: "Invalid shared subscription."}
-	faultWrongAck = &fault{cause: causeProtocol, why: "acknowledgement of another kind than the message."}
-	faultRepeats  = &fault{cause: causeProtocol}
-	faultAuth     = &fault{cause: causeProtocol, why: "AUTH packet without existing auth-method."}
+	faultLength     = &fault{cause: causeMalformed} // v5 [MQTT-1.5.5-1]
+	faultTopic      = &fault{cause: causeMalformed}
+	faultAlias      = &fault{cause: causeAlias}
+	faultRetain     = &fault{cause: causeRetain}
+	faultOversize   = &fault{cause: causeOversize}
+	faultUnexpected = &fault{cause: causeProtocol}
+	faultNoLocal    = &fault{cause: causeProtocol, why: "$share subscription with no-local set."}
+	faultShare      = &fault{cause: causeProtocol, why: "Invalid shared subscription."}
+	faultWrongAck   = &fault{cause: causeProtocol, why: "acknowledgement of another kind than the message."}
+	faultRepeats    = &fault{cause: causeProtocol}
+	faultAuth       = &fault{cause: causeProtocol, why: "AUTH packet without existing auth-method."}
 )
 
 // faultOf turns a decoder's error into a fault.

@@ -38,7 +38,7 @@ const (
 )
 
 // target gives the slice to append a packet to that needs the record of that
-// position, and whether it is held; then sealed must be called after appending.
+// position, and whether it is held; then seal must be called after appending.
 func (b *Broker) target(c *Client, needs persist.Position, p passing) (buf *[]byte, hold bool) {
 	h := c.held
 	if h == nil && needs <= b.safe || h != nil && p == follows && needs <= b.safe && h.barriers == 0 {

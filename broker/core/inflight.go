@@ -108,7 +108,7 @@ func (b *Broker) take(s *Session, d *delivery) {
 	}
 }
 
-// open lists the session's window in the order of its numbers.
+// inOrder lists the window in the order of its numbers.
 func (w *inflight) inOrder() []*delivery {
 	if w == nil {
 		return nil

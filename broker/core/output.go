@@ -67,6 +67,7 @@ func (b *Broker) touch(c *Client) {
 // Dirty gives the clients that have output or are closed, and starts a new
 // list. The slice is valid until the next call.
 func (b *Broker) Dirty() []*Client {
+	clear(b.turn) // lest clients that are gone be kept
 	b.turn, b.dirty = b.dirty, b.turn[:0]
 	for _, c := range b.turn {
 		c.flags &^= flagDirty
@@ -88,7 +89,7 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 	}
 	if c.out.len() == 0 {
 		b.release(c)
-	} else if c.out.off >= outHigh {
+	} else if c.out.off >= max(outHigh, c.out.len()) { // what is moved is never more than what was written
 		c.out.buf = c.out.buf[:copy(c.out.buf, c.out.buf[c.out.off:])]
 		c.out.off = 0
 	}

@@ -44,7 +44,7 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 	found := b.route(m, now)
 	if p.QoS == 1 {
 		reason := packet.Success
-		if !found {
+		if !found && c.version == packet.V5 { // the log shows the others none either
 			reason = packet.NoMatchingSubscribers
 		}
 		b.acknowledge(c, p, reason)

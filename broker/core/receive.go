@@ -90,7 +90,7 @@ func (b *Broker) frame(c *Client, data []byte) (packet.Header, error) {
 func (b *Broker) notConnect(c *Client, data []byte) error {
 	if isTLS(data) {
 		b.log.Logf(LogNotice, "Client from %s appears to be using TLS to connect to a non-TLS listener.", c.Peer())
-		return faultSecond
+		return faultUnexpected
 	}
 	return &fault{cause: causeProtocol, why: fmt.Sprintf("First packet not CONNECT (%02X).", data[0])}
 }

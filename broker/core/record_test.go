@@ -129,7 +129,7 @@ func (im *image) keep(b *Broker, id string, s *Session) {
 	to.will = s.will
 	for _, c := range s.cursors.all() {
 		to.cursors[c.num] = persist.Cursor{Filter: c.sub.Filter, Next: c.pos.Next, Until: c.until, Early: c.early,
-			SubscriptionID: c.sub.ID, QoS: c.sub.QoS()}
+			SubscriptionID: c.sub.ID, Options: c.sub.Options}
 	}
 }
 

@@ -3,6 +3,7 @@ package core
 import (
 	"unsafe"
 
+	"midge/broker/topic"
 	"midge/packet"
 	"midge/persist"
 )
@@ -72,8 +73,8 @@ func (b *Broker) route(p *publication, now Time) bool {
 	for _, l := range lists {
 		n += len(l)
 	}
-	var groups = b.sharesFor(p)
-	p.forms = n > 1 && len(p.payload) <= formPayload
+	groups := b.sharesFor(p)
+	p.forms = n > 1 && len(p.props)+len(p.payload) <= formMax
 	if b.cfg.AllowDuplicates || n < 2 {
 		for _, l := range lists {
 			for i := range l {
@@ -81,7 +82,7 @@ func (b *Broker) route(p *publication, now Time) bool {
 			}
 		}
 	} else {
-		b.deliverOnce(p, now)
+		b.deliverOnce(lists, p, now)
 	}
 	for _, l := range groups {
 		for i := range l {
@@ -135,11 +136,11 @@ type copyFor struct {
 // deliverOnce is route's way where overlapping subscriptions get one copy: the
 // highest QoS that matched, with every Subscription Identifier
 // ([MQTT-3.3.5-1]; v5 [MQTT-3.3.4-2] to [MQTT-3.3.4-4]).
-func (b *Broker) deliverOnce(p *publication, now Time) {
+func (b *Broker) deliverOnce(lists [][]topic.Entry[*Session, *persist.Subscription], p *publication, now Time) {
 	b.copies = b.copies[:0]
-	for _, l := range b.index.Match(raw(p.topic)) {
+	for _, l := range lists {
 		for i := range l {
-			b.collect(l[i].Key, l[i].Value, p)
+			b.collect(l[i].Key, l[i].Value, p, now)
 		}
 	}
 	props := p.props
@@ -164,9 +165,12 @@ func (b *Broker) deliverOnce(p *publication, now Time) {
 	clear(b.copies)
 }
 
-func (b *Broker) collect(s *Session, sub *persist.Subscription, p *publication) {
+func (b *Broker) collect(s *Session, sub *persist.Subscription, p *publication, now Time) {
 	if sub.NoLocal() && s == p.from {
 		return
+	}
+	if s.cursors != nil && !p.retain {
+		b.retainedFirst(s, sub, p.topic, now)
 	}
 	var to *copyFor
 	if s.mark == p.mark {
@@ -192,9 +196,10 @@ type form struct {
 	id   int // where the identifier stands
 }
 
-// formPayload is the size up to which a message is encoded once and copied;
-// the encoding of a larger one is a copy of its payload either way.
-const formPayload = 8 << 10
+// formMax is the size of properties and payload, in bytes, up to which a message
+// is encoded once and copied; the encoding of a larger one is a copy of them
+// either way, and forms keep their buffers.
+const formMax = 8 << 10
 
 // formOf encodes p for clients of version v.
 func (b *Broker) formOf(p *publication, v packet.Version, flags byte, now Time) *form {

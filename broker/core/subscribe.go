@@ -57,7 +57,7 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 		b.log.Logf(LogDebug, "Sending SUBACK to %s", s.id)
 	}
 	b.answer(c, barrier, max(b.own(), s.relies), packet.AppendSuback(b.scratch[:0], c.version, p.ID, b.codes))
-	if s.cursors != nil {
+	if s.cursors != nil && c.flags&flagBusy == 0 { // who is busy has had its share of this turn
 		b.pump(c, now)
 	}
 	return nil
@@ -83,11 +83,11 @@ func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
 // subscribeOne makes one subscription and gives its code for the SUBACK.
 func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32) byte {
 	s := c.session
-	if b.debug {
-		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&3)
-	}
 	if granted := min(options&3, c.Listener.MaxQoS); granted != options&3 {
 		options = options&^3 | granted
+	}
+	if b.debug {
+		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&3)
 	}
 	if c.flags&flagBridge != 0 && c.version != packet.V5 {
 		options |= 4 | 8 // No Local and Retain As Published, which v3 cannot ask for
@@ -186,6 +186,7 @@ func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s", filter)
 	}
+	b.log.Logf(LogUnsubscribe, "%s %s", s.id, filter)
 	sub, ok := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: view(filter)})
 	if !ok {
 		return packet.NoSubscriptionExisted
@@ -196,7 +197,6 @@ func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
 		b.record(s)
 		b.rec.Unsubscribe(s.id, sub.Filter)
 	}
-	b.log.Logf(LogUnsubscribe, "%s %s", s.id, sub.Filter)
 	return packet.Success
 }
 

@@ -24,6 +24,8 @@ type sysTree struct {
 	figures []figure
 	loads   []load
 	buf     []byte
+
+	outPackets, outBytes int64 // see countOut
 }
 
 // figure is a topic with one number.
@@ -72,6 +74,7 @@ func (b *Broker) updateSys(now Time) {
 	t.buf = append(strconv.AppendInt(t.buf[:0], (now-t.started)/1000, 10), " seconds"...)
 	b.say("uptime", t.buf, now)
 	b.updateLoads(now)
+	b.countOut()
 	for i := range t.figures {
 		f := &t.figures[i]
 		v := f.value(b)
@@ -138,8 +141,8 @@ func sysFigures() []figure {
 		{"shared_subscriptions/count", func(b *Broker) int64 { return int64(b.stats.SharedSubscriptions) }},
 		{"retained messages/count", func(b *Broker) int64 { return int64(b.retained.Len()) }},
 		{"connections/socket/count", func(b *Broker) int64 { return int64(b.stats.Sockets) }},
-		{"packet/out/count", func(b *Broker) int64 { n, _ := b.pendingOut(); return n }},
-		{"packet/out/bytes", func(b *Broker) int64 { _, n := b.pendingOut(); return n }},
+		{"packet/out/count", func(b *Broker) int64 { return b.sys.outPackets }},
+		{"packet/out/bytes", func(b *Broker) int64 { return b.sys.outBytes }},
 		{"messages/received", func(b *Broker) int64 { return int64(b.stats.MessagesReceived) }},
 		{"messages/sent", func(b *Broker) int64 { return int64(b.stats.MessagesSent) }},
 		{"publish/messages/dropped", func(b *Broker) int64 { return int64(b.stats.PublishDropped) }},
@@ -176,14 +179,15 @@ func offlineSessions(b *Broker) int64 { return int64(len(b.sessions) - b.online)
 // storedMessages counts what is retained and what is held for sessions.
 func storedMessages(b *Broker) int64 { return int64(b.retained.Len() + b.stats.Queued) }
 
-// pendingOut is what waits in outputs: clients' worth of packets that wait for
-// room, and bytes.
-func (b *Broker) pendingOut() (packets, size int64) {
+// countOut counts what waits for clients that are connected: packets in queues,
+// and bytes in outputs.
+func (b *Broker) countOut() {
+	t := &b.sys
+	t.outPackets, t.outBytes = 0, 0
 	for _, s := range b.sessions {
 		if c := s.client; c != nil {
-			packets += int64(s.waiting.len())
-			size += int64(c.out.len())
+			t.outPackets += int64(s.waiting.len())
+			t.outBytes += int64(c.out.len())
 		}
 	}
-	return packets, size
 }
