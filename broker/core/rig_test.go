@@ -200,14 +200,14 @@ func TestGivenBack(t *testing.T) {
 		}
 		pooled(t, r)
 		r.lines, r.dirty, r.Broker.turn, r.feeding = nil, nil, nil, nil
+		r.free = pool{} // its buffers grow for many rounds before they have all met a long output
 	}
-	round() // fills the pools
 	round()
 	before := heap()
 	for range 4 {
 		round()
 	}
-	if grown := heap() - before; grown > 1<<20 {
+	if grown := heap() - before; grown > 64<<10 {
 		t.Errorf("%d KiB more than before", grown>>10)
 	}
 	runtime.KeepAlive(r)
