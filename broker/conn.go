@@ -15,6 +15,7 @@ type conn struct {
 	need     int         // the whole length of that packet where it is known
 	charged  int         // bytes of tail counted in Server.unadmitted
 	watched  loop.Events // what the poller watches
+	listed   bool        // on Server.again
 	blocked  bool        // the socket took less than it was given: wait for it
 }
 
@@ -41,6 +42,9 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		}
 		return
 	}
+	if c.More() {
+		return // first what there is
+	}
 	if c.need > readBuffer/2 || len(c.tail) >= largeTail {
 		s.readLarge(c, now)
 		return
@@ -51,8 +55,49 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		return
 	}
 	data := s.buf[:old+n]
-	used, need := s.core.Receive(&c.Client, data, n, now)
+	used, need := s.receive(c, data, n, now)
 	s.keep(c, data[used:], need)
+}
+
+// receives is how often core may stop for full outputs in one go.
+const receives = 8
+
+// receive hands bytes to core and writes the outputs that become full on the
+// way. Where core has had enough for this turn, the connection goes on in the next.
+func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, need int) {
+	for range receives {
+		var n int
+		n, need = s.core.Receive(&c.Client, data[used:], fresh, now)
+		used, fresh = used+n, 0
+		filled := s.core.Filled()
+		s.flushEach(filled, now)
+		if !c.More() || len(filled) == 0 {
+			break
+		}
+	}
+	s.list(c)
+	return used, need
+}
+
+// list has c go on in the next turn, if core left something of it and may have it.
+func (s *Server) list(c *conn) {
+	if c.More() && !c.listed && !c.Paused() {
+		c.listed = true
+		s.again = append(s.again, c)
+	}
+}
+
+// goOn gives core what it left in the last turn.
+func (s *Server) goOn(now core.Time) {
+	s.again, s.going = s.going[:0], s.again
+	for i, c := range s.going {
+		s.going[i] = nil
+		c.listed = false
+		if !c.Closed() && !c.Paused() {
+			used, need := s.receive(c, c.tail, 0, now)
+			s.keep(c, c.tail[used:], need)
+		}
+	}
 }
 
 // readLarge reads more of a large packet straight to where it is kept.
@@ -69,7 +114,7 @@ func (s *Server) readLarge(c *conn, now core.Time) {
 		return
 	}
 	c.tail = c.tail[:len(c.tail)+n]
-	used, need := s.core.Receive(&c.Client, c.tail, n, now)
+	used, need := s.receive(c, c.tail, n, now)
 	if used > 0 {
 		s.keep(c, c.tail[used:], need)
 	}
@@ -102,8 +147,8 @@ func (s *Server) keep(c *conn, rest []byte, need int) {
 	s.charge(c)
 }
 
-// charge counts what is kept for those whose CONNECT was not accepted yet, and
-// ends the one that brings it above the limit.
+// charge counts what is kept for those whose CONNECT was not accepted yet. Above
+// the limit the one that holds most is ended.
 func (s *Server) charge(c *conn) {
 	kept := cap(c.tail)
 	if c.Connected() || c.Closed() {
@@ -111,11 +156,17 @@ func (s *Server) charge(c *conn) {
 	}
 	s.unadmitted += kept - c.charged
 	c.charged = kept
-	if s.unadmitted > unadmittedMax && kept > 0 {
-		s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
-		s.unadmitted -= c.charged
-		c.charged = 0
+	if s.unadmitted <= unadmittedMax {
+		return
 	}
+	for _, other := range s.conns {
+		if other != nil && other.charged > c.charged {
+			c = other
+		}
+	}
+	s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
+	s.unadmitted -= c.charged
+	c.charged = 0
 }
 
 // flush writes c's output: once, or a few times while its queue fills it again.
@@ -142,6 +193,7 @@ func (s *Server) flush(c *conn, now core.Time) {
 		s.closing = append(s.closing, c)
 		return
 	}
+	s.list(c)
 	s.watch(c)
 }
 

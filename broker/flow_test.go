@@ -48,6 +48,31 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestBurst: a client that reads loses nothing of a burst that is larger than its
+// queue and the broker's buffers.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "max_queued_messages 100")
+	sub, pub := s.connect("sub", 4, "clean"), s.connect("pub", 4, "clean")
+	sub.send("SUBSCRIBE 1 t")
+	sub.expect("SUBACK 1 00")
+	const n = 12_000
+	var burst []byte
+	for i := range n {
+		burst = append(burst, pub.encode(fmt.Sprintf("PUBLISH t '%05d'", i))...)
+	}
+	done := make(chan error, 1)
+	go func() { done <- pub.tryWrite(burst) }()
+	for i := range n {
+		if p := sub.next(); string(p.Payload) != fmt.Sprintf("%05d", i) {
+			t.Fatalf("message %d is %q", i, p.Payload)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestManyPacketsInOneWrite: several times the size of the broker's read buffer.
 func TestManyPacketsInOneWrite(t *testing.T) {
 	t.Parallel()

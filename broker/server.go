@@ -38,6 +38,8 @@ type Server struct {
 	listeners []*listener
 	conns     []*conn // by descriptor
 	sockets   int     // connections open
+	again     []*conn // left whole packets with their tail: to go on in the next turn
+	going     []*conn // those of this turn, reused
 	closing   []*conn // to be closed at the end of the turn
 	starved   bool    // it was said that descriptors have run out
 
@@ -107,6 +109,7 @@ func (s *Server) turn() error {
 		return err
 	}
 	now := s.now()
+	s.goOn(now)
 	for _, e := range events {
 		s.handle(e, now)
 	}
@@ -122,6 +125,9 @@ func (s *Server) turn() error {
 
 // timeout is how long the turn may wait for descriptors, in milliseconds.
 func (s *Server) timeout() int {
+	if len(s.again) > 0 {
+		return 0
+	}
 	next := s.core.Next()
 	if next == persist.Never {
 		return -1
@@ -157,10 +163,14 @@ func (s *Server) flushAll(now core.Time) {
 		if len(dirty) == 0 {
 			return
 		}
-		for _, cl := range dirty {
-			if c := s.conns[cl.Handle]; c != nil && &c.Client == cl {
-				s.flush(c, now)
-			}
+		s.flushEach(dirty, now)
+	}
+}
+
+func (s *Server) flushEach(clients []*core.Client, now core.Time) {
+	for _, cl := range clients {
+		if c := s.conns[cl.Handle]; c != nil && &c.Client == cl {
+			s.flush(c, now)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (l *line) dial(v packet.Version, id string, clean bool, props []byte) *Clie
 }
 
 func (l *line) give(c *Client, data []byte) {
-	if n, _ := l.Receive(c, data, len(data), l.now); n != len(data) {
+	if n, _ := receiveAll(l.Broker, c, data, len(data), l.now); n != len(data) {
 		panic("not all was taken")
 	}
 }

@@ -58,6 +58,8 @@ const (
 	flagBusy                             // on the list of those to be fed again
 	flagFlooding                         // told in the log that it exceeds the receive maximum
 	flagPaused                           // not read, for it does not read either
+	flagFilled                           // on the list of clients whose output became full, or was since
+	flagMore                             // Receive stopped before a whole packet
 )
 
 // Closed says that the connection is over: write what is pending, once, and
@@ -70,6 +72,10 @@ func (c *Client) Connected() bool { return c.state == connected }
 // Paused says that nothing should be read from the connection before its
 // output has drained.
 func (c *Client) Paused() bool { return c.flags&flagPaused != 0 }
+
+// More says that Receive stopped early, lest an output overflow or the turn grow
+// long. What it left is to be given to it again.
+func (c *Client) More() bool { return c.flags&flagMore != 0 }
 
 // Session is what the broker knows of a client id. It may outlive its
 // connection, see expiry. Idle ones cost little: the collections are made

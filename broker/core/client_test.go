@@ -148,7 +148,7 @@ func (p *peer) send(pkt *packet.Packet) {
 func (p *peer) raw(data []byte) {
 	p.Helper()
 	p.rig.in.bytes += uint64(len(data))
-	if used, _ := p.Receive(&p.c, data, len(data), p.now); used != len(data) {
+	if used, _ := receiveAll(p.Broker, &p.c, data, len(data), p.now); used != len(data) {
 		p.Fatalf("%d of %d bytes were taken", used, len(data))
 	}
 }

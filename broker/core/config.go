@@ -67,5 +67,6 @@ const (
 	outHigh      = 64 << 10                // pending output at which PUBLISH packets wait in the session's queue
 	overHigh     = 64 << 10                // of other packets, beyond outHigh, at which the client is not read
 	scratchMax   = 64 << 10                // scratch space kept from one turn to the next
+	workMax      = 4096                    // subscribers a client's packets may be delivered to before others get their turn
 	cursorBudget = 64                      // retained messages to one session in one go
 )

@@ -63,6 +63,9 @@ type Broker struct {
 	timers *btree.BTreeG[due]
 	timed  uint64 // numbers the timers
 
+	work    int       // subscribers seen to since Receive began
+	filled  []*Client // clients whose output became full
+	full    []*Client // what Filled gave out last, reused
 	dirty   []*Client // clients with output, each once
 	turn    []*Client // what Dirty gave out last, reused
 	busy    []*Client // clients to be fed again in the next turn

@@ -9,6 +9,7 @@ import (
 // nothing waits, else into its queue, within the limits. It tells whether the
 // subscriber took it, which a group asks.
 func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *publication, now Time) bool {
+	b.work++
 	if s == p.from && sub.NoLocal() { // v5 [MQTT-3.8.3-3]
 		return false
 	}
@@ -182,8 +183,12 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 	}
 	if hold {
 		c.seal(needs, pass, id)
-	} else {
-		b.watchResend(c, id, false)
+		return
+	}
+	b.watchResend(c, id, false)
+	if c.full() && c.flags&flagFilled == 0 {
+		c.flags |= flagFilled
+		b.filled = append(b.filled, c)
 	}
 }
 

@@ -75,6 +75,14 @@ func (b *Broker) Dirty() []*Client {
 	return b.turn
 }
 
+// Filled gives the clients whose output became full since the last call: write
+// them at once. The slice is valid until the next call of any method but those
+// that write.
+func (b *Broker) Filled() []*Client {
+	b.full, b.filled = b.filled, b.full[:0]
+	return b.full
+}
+
 // Output is what c has to send; valid until the next call of any method.
 func (b *Broker) Output(c *Client) []byte { return c.out.buf[c.out.off:] }
 
@@ -96,7 +104,7 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 	if c.state != connected || c.out.len() >= outHigh {
 		return
 	}
-	c.flags &^= flagPaused
+	c.flags &^= flagPaused | flagFilled
 	if c.session.hungry() {
 		b.pump(c, now)
 		b.commit()

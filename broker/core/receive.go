@@ -15,10 +15,17 @@ import (
 // an error, or a DISCONNECT, the client is Closed and everything is used up. data
 // is not kept.
 //
+// It stops early, with whole packets left and c.More true, when outputs became
+// full (see Filled: they are to be written, so that messages for those who read
+// need not wait in queues and overflow them), or when it has seen to so many
+// subscribers that others have waited long enough.
+//
 // A panic while the bytes are decoded ends this connection only; one in the
 // broker itself goes on to the caller, for its state cannot be trusted then.
 func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, need int) {
 	b.stats.BytesReceived += uint64(fresh)
+	b.work = 0
+	c.flags &^= flagMore
 	decoding := true
 	defer func() {
 		if decoding {
@@ -29,6 +36,10 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		}
 	}()
 	for used < len(data) && c.state != closed {
+		if b.work > workMax || len(b.filled) > 0 {
+			c.flags |= flagMore
+			return used, 0
+		}
 		h, err := b.frame(c, data[used:])
 		if err != nil {
 			decoding = false

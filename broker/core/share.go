@@ -86,6 +86,7 @@ func (b *Broker) deliverShared(sh *share, p *publication, now Time) {
 	n := len(sh.members)
 	for _, able := range [...]func(*Broker, *member, *publication, Time) bool{ready, online, offline} {
 		for i := range n {
+			b.work++
 			at := (sh.next + i) % n
 			m := &sh.members[at]
 			if able(b, m, p, now) && b.deliver(m.session, m.sub, sh, p, now) {

@@ -18,7 +18,7 @@ func (t *target) connack(tb testing.TB, name string, c packet.ConnectBody, props
 	}
 	data := p.Append(nil, c.Version)
 	k := t.conns[name]
-	t.b.Receive(&k.Client, data, len(data), t.now) // without the check of every state that Send makes
+	receiveAll(t.b, &k.Client, data, len(data), t.now) // without the check of every state that Send makes
 	t.flushOne(k)
 	b, closed := t.Received(name)
 	h, err := packet.ReadHeader(b, c.Version)

@@ -80,7 +80,7 @@ func (k *talk) mustOpen(name string, v packet.Version) {
 // checks of a script's step.
 func (k *talk) exchange(name string, b []byte) {
 	c := k.conns[name]
-	if used, _ := k.b.Receive(&c.Client, b, len(b), k.now); used != len(b) {
+	if used, _ := receiveAll(k.b, &c.Client, b, len(b), k.now); used != len(b) {
 		k.t.Fatalf("%d of %d bytes were used", used, len(b))
 	}
 	k.flush()

@@ -103,7 +103,7 @@ func (t *target) Send(client string, b []byte) error {
 }
 
 func (t *target) receive(c *testConn, fresh int) error {
-	used, need := t.b.Receive(&c.Client, c.tail, fresh, t.now)
+	used, need := receiveAll(t.b, &c.Client, c.tail, fresh, t.now)
 	if used > 0 {
 		c.tail = append([]byte(nil), c.tail[used:]...)
 	}

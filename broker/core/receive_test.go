@@ -1,0 +1,94 @@
+package core
+
+import (
+	"strings"
+	"testing"
+
+	"midge/packet"
+)
+
+// receiveAll is Receive of a transport that does not write before all is taken.
+func receiveAll(b *Broker, c *Client, data []byte, fresh int, now Time) (used, need int) {
+	for {
+		var n int
+		n, need = b.Receive(c, data[used:], fresh, now)
+		used, fresh = used+n, 0
+		b.Filled()
+		if !c.More() {
+			return used, need
+		}
+	}
+}
+
+// TestReceiveFilled: a burst larger than an output stops where the output is full,
+// and nothing is lost for a client that reads.
+func TestReceiveFilled(t *testing.T) {
+	r := newRig(t, plain())
+	p, s := r.connect(packet.V311, "p"), r.connect(packet.V311, "s")
+	s.subscribe("t", 0)
+	r.settle()
+	const n = 12_000
+	var burst []byte
+	for range n {
+		burst = p.publishing("t", "abcd", 0).Append(burst, packet.V311)
+	}
+	stops := 0
+	for len(burst) > 0 {
+		used, _ := r.Receive(&p.c, burst, len(burst), r.now)
+		burst = burst[used:]
+		if full := r.Filled(); len(full) > 0 {
+			stops++
+			if full[0] != &s.c || !p.c.More() {
+				t.Fatalf("%d outputs are full, the publisher has more: %v", len(full), p.c.More())
+			}
+			s.drain()
+		}
+	}
+	s.drain()
+	if got := len(s.payloads()); got != n || r.stats.PublishDropped != 0 {
+		t.Errorf("%d of %d messages came, %d were dropped", got, n, r.stats.PublishDropped)
+	}
+	if want := n * 9 / outHigh; stops < want {
+		t.Errorf("%d stops, not %d", stops, want)
+	}
+	r.bare()
+}
+
+// TestReceiveWork: one read's worth of packets for many subscriptions is not
+// worked off in one go.
+func TestReceiveWork(t *testing.T) {
+	const levels, n = 10, 300
+	r := newRig(t, plain())
+	p, s := r.connect(packet.V311, "p"), r.connect(packet.V311, "s")
+	for i := range 1 << levels {
+		filter := make([]string, levels)
+		for j := range filter {
+			filter[j] = string("a+"[i>>j&1])
+		}
+		s.subscribe(strings.Join(filter, "/"), 0)
+	}
+	r.settle()
+	name := strings.Repeat("a/", levels-1) + "a"
+	var burst []byte
+	for range n {
+		burst = p.publishing(name, "", 0).Append(burst, packet.V311)
+	}
+	before, calls := r.stats.PublishReceived, 0
+	for len(burst) > 0 {
+		used, _ := r.Receive(&p.c, burst, len(burst), r.now)
+		burst = burst[used:]
+		r.Filled()
+		s.drain()
+		calls++
+		if r.work > workMax+1<<levels {
+			t.Fatalf("one call saw to %d subscriptions", r.work)
+		}
+	}
+	if got := r.stats.PublishReceived - before; got != n {
+		t.Errorf("%d of %d messages were taken", got, n)
+	}
+	if want := n << levels / (workMax + 1<<levels); calls < want {
+		t.Errorf("%d calls, not %d", calls, want)
+	}
+	r.bare()
+}
