@@ -45,6 +45,13 @@ type Message struct {
 	Retain     bool    // as published
 }
 
+// Bits of Subscription.Options, as on the wire (v5 3.8.3.1).
+const (
+	OptionQoS               = 3
+	OptionNoLocal           = 4
+	OptionRetainAsPublished = 8
+)
+
 // Subscription is one filter of one session.
 type Subscription struct {
 	ClientID string
@@ -54,13 +61,13 @@ type Subscription struct {
 }
 
 // QoS is the highest QoS the subscription was granted.
-func (s *Subscription) QoS() byte { return s.Options & 3 }
+func (s *Subscription) QoS() byte { return s.Options & OptionQoS }
 
 // NoLocal says that the client's own messages are not sent back to it.
-func (s *Subscription) NoLocal() bool { return s.Options&4 != 0 }
+func (s *Subscription) NoLocal() bool { return s.Options&OptionNoLocal != 0 }
 
 // RetainAsPublished says that RETAIN is forwarded as it was published.
-func (s *Subscription) RetainAsPublished() bool { return s.Options&8 != 0 }
+func (s *Subscription) RetainAsPublished() bool { return s.Options&OptionRetainAsPublished != 0 }
 
 // RetainHandling says when SUBSCRIBE sends retained messages: 0 always, 1 for a new subscription, 2 never.
 func (s *Subscription) RetainHandling() byte { return s.Options >> 4 & 3 }

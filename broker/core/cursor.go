@@ -148,7 +148,7 @@ func (b *Broker) feedOne(m *persist.Message) bool {
 	if b.tooLarge(c, sub, &p, qos, now) {
 		return true
 	}
-	flags := qos<<1 | 1 // RETAIN [MQTT-3.3.1-8]
+	flags := qos<<1 | publishRetain // [MQTT-3.3.1-8]
 	if qos > 0 {
 		b.sendDelivery(c, sub, nil, &p, flags, now)
 	} else {
@@ -197,13 +197,12 @@ func (b *Broker) sendRetained(s *Session, sub *persist.Subscription, m *persist.
 	p := publicationOf(m)
 	p.retain = true
 	kept := *sub
-	kept.Options |= 8 // RETAIN stays [MQTT-3.3.1-8]
+	kept.Options |= persist.OptionRetainAsPublished // RETAIN stays [MQTT-3.3.1-8]
 	b.deliver(s, &kept, nil, &p, now)
 }
 
 func (b *Broker) recordCursor(s *Session, cur *cursor) {
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Cursor(s.id, cur.num, persist.Cursor{
 			Filter: cur.sub.Filter, Next: cur.pos.Next, Until: cur.until, Early: cur.early,
 			SubscriptionID: cur.sub.ID, Options: cur.sub.Options,
@@ -212,8 +211,7 @@ func (b *Broker) recordCursor(s *Session, cur *cursor) {
 }
 
 func (b *Broker) recordCursorDone(s *Session, cur *cursor) {
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.CursorDone(s.id, cur.num)
 	}
 }

@@ -5,6 +5,14 @@ import (
 	"midge/persist"
 )
 
+// Flags of a PUBLISH, as in its first byte: DUP, QoS in two bits, RETAIN.
+const (
+	publishDup    = 8
+	publishRetain = 1
+)
+
+func qosOf(flags byte) byte { return flags >> 1 & 3 }
+
 // deliver hands p to one subscriber: into its output where there is room and
 // nothing waits, else into its queue, within the limits. It tells whether the
 // subscriber took it, which a group asks.
@@ -19,7 +27,7 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 	qos := b.grantedQoS(p.qos, sub)
 	flags := qos << 1
 	if p.retain && sub.RetainAsPublished() {
-		flags |= 1
+		flags |= publishRetain
 	}
 	c := s.client
 	if c == nil {
@@ -56,14 +64,14 @@ func (b *Broker) sendDelivery(c *Client, sub *persist.Subscription, sh *share, p
 	b.number++
 	d := b.put(c.session, delivery{
 		msg: b.message(p), num: b.number, share: sh, subID: sub.ID,
-		qos: flags >> 1 & 3, flags: deliveryFlags(flags & 1),
+		qos: qosOf(flags), flags: deliveryFlags(flags & publishRetain),
 	})
 	b.recordDelivery(c.session, d)
 	b.sendPublish(c, p, flags, d.id, sub.ID, now)
 }
 
 func (b *Broker) deliverOffline(s *Session, sub *persist.Subscription, sh *share, p *publication, flags byte) bool {
-	if flags>>1 == 0 && !b.cfg.QueueQoS0 || !s.durable() {
+	if qosOf(flags) == 0 && !b.cfg.QueueQoS0 || !s.durable() {
 		return false
 	}
 	return b.enqueue(s, sub, sh, p, flags)
@@ -79,7 +87,7 @@ func (b *Broker) enqueue(s *Session, sub *persist.Subscription, sh *share, p *pu
 	b.number++
 	d := delivery{
 		msg: b.message(p), num: b.number, share: sh, subID: sub.ID,
-		qos: flags >> 1 & 3, flags: deliveryFlags(flags & 1),
+		qos: qosOf(flags), flags: deliveryFlags(flags & publishRetain),
 	}
 	if s.waiting == nil {
 		s.waiting = new(backlog)
@@ -163,15 +171,15 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 	b.stats.PublishSent++
 	b.stats.PublishBytesSent += uint64(len(p.payload))
 	pass, needs := follows, persist.Position(0)
-	if flags&6 == 4 && b.rec != nil && c.session.durable() {
+	if qosOf(flags) == 2 && b.rec != nil && c.session.durable() {
 		pass, needs = ordered, c.session.relies
 	}
 	buf, hold := b.target(c, needs, pass)
 	switch {
-	case c.aliasMax != 0 && !hold && b.fits(c, subID, p, flags>>1&3, 1, now): // one that is held may be passed by one that uses the alias it sets
+	case c.aliasMax != 0 && !hold && b.fits(c, subID, p, qosOf(flags), 1, now): // one that is held may be passed by one that uses the alias it sets
 		topic, alias := c.aliasFor(p.topic)
 		*buf = packet.AppendPublish(*buf, c.version, flags, topic, id, b.propsFor(p, c.version, alias, subID, now), p.payload)
-	case p.forms && subID == 0 && flags&8 == 0:
+	case p.forms && subID == 0 && flags&publishDup == 0:
 		f := b.formOf(p, c.version, flags, now)
 		at := len(*buf) + f.id
 		*buf = append(*buf, f.buf...)
@@ -200,11 +208,11 @@ func (b *Broker) recordDelivery(s *Session, d *delivery) {
 	}
 	d.flags |= deliverRecorded
 	b.record(s)
-	b.rec.Deliver(s.id, d.durable())
+	b.rec.Deliver(s.id, d.record())
 }
 
-// durable is the delivery as it is recorded.
-func (d *delivery) durable() persist.Delivery {
+// record is the delivery as it is recorded.
+func (d *delivery) record() persist.Delivery {
 	v := persist.Delivery{
 		Message: d.msg, Number: d.num, SubscriptionID: d.subID, ID: d.id, QoS: d.qos, Retain: d.retain(),
 	}
@@ -337,5 +345,5 @@ func (b *Broker) repeat(c *Client, d *delivery, now Time) {
 		b.take(c.session, d)
 		return
 	}
-	b.sendPublish(c, &p, 8|d.qos<<1|byte(d.flags&deliverRetain), d.id, d.subID, now)
+	b.sendPublish(c, &p, publishDup|d.qos<<1|byte(d.flags&deliverRetain), d.id, d.subID, now)
 }

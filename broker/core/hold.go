@@ -146,6 +146,15 @@ func (b *Broker) record(s *Session) {
 	}
 }
 
+// recording says that changes of s are recorded, and that one follows.
+func (b *Broker) recording(s *Session) bool {
+	if b.rec == nil || !s.durable() {
+		return false
+	}
+	b.record(s)
+	return true
+}
+
 // commit ends the record, if there is one.
 func (b *Broker) commit() {
 	if b.changed {

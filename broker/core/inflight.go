@@ -90,8 +90,7 @@ func (b *Broker) put(s *Session, d delivery) *delivery {
 // take removes a delivery that is over.
 func (b *Broker) take(s *Session, d *delivery) {
 	w := s.window
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Delivered(s.id, d.num)
 	}
 	w.n--

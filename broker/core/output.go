@@ -40,8 +40,8 @@ const (
 	firstBuffer    = 512
 )
 
-// mark puts c on the dirty list.
-func (b *Broker) mark(c *Client) {
+// addDirty puts c on the dirty list.
+func (b *Broker) addDirty(c *Client) {
 	if c.flags&flagDirty == 0 {
 		c.flags |= flagDirty
 		b.dirty = append(b.dirty, c)
@@ -51,7 +51,7 @@ func (b *Broker) mark(c *Client) {
 // touch readies c's output for appending: it gets a buffer, and a place on the
 // dirty list.
 func (b *Broker) touch(c *Client) {
-	b.mark(c)
+	b.addDirty(c)
 	if c.out.buf != nil {
 		return
 	}

@@ -159,8 +159,7 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 		s.incoming = make(map[uint16]incoming)
 	}
 	s.incoming[p.ID] = incoming{msg: b.message(m)}
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Receive(s.id, p.ID, m.msg)
 	}
 	b.acknowledge(c, p, packet.Success)
@@ -207,8 +206,7 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 	}
 	if in, ok := s.incoming[p.ID]; ok {
 		delete(s.incoming, p.ID)
-		if b.rec != nil && s.durable() {
-			b.record(s)
+		if b.recording(s) {
 			b.rec.Received(s.id, p.ID)
 		}
 		if in.msg.Expires > now {
@@ -230,10 +228,10 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 func (b *Broker) logReceived(what string, c *Client, p *packet.Packet, name string) {
 	flags := p.QoS << 1
 	if p.Dup {
-		flags |= 8
+		flags |= publishDup
 	}
 	if p.Retain {
-		flags |= 1
+		flags |= publishRetain
 	}
 	b.logPublish(what, c.session.id, flags, p.ID, name, len(p.Payload))
 }
@@ -241,5 +239,5 @@ func (b *Broker) logReceived(what string, c *Client, p *packet.Packet, name stri
 // logPublish is mosquitto's debug line for a PUBLISH.
 func (b *Broker) logPublish(what, id string, flags byte, mid uint16, name string, size int) {
 	b.log.Logf(LogDebug, "%s %s (d%d, q%d, r%d, m%d, '%s', ... (%d bytes))",
-		what, id, flags>>3&1, flags>>1&3, flags&1, mid, name, size)
+		what, id, flags>>3&1, qosOf(flags), flags&publishRetain, mid, name, size)
 }

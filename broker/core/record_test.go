@@ -120,7 +120,7 @@ func (im *image) keep(b *Broker, id string, s *Session) {
 	})
 	each(s, func(d *delivery) {
 		if d.qos > 0 || d.flags&deliverRecorded != 0 {
-			to.queue[d.num] = d.durable()
+			to.queue[d.num] = d.record()
 		}
 	})
 	for mid, in := range s.incoming {

@@ -149,9 +149,9 @@ func (b *Broker) deliverOnce(lists [][]topic.Entry[*Session, *persist.Subscripti
 		one := *p
 		sub := *to.sub
 		sub.ID = 0
-		sub.Options = sub.Options&^(3|8) | to.qos
+		sub.Options = sub.Options&^(persist.OptionQoS|persist.OptionRetainAsPublished) | to.qos
 		if to.retain {
-			sub.Options |= 8
+			sub.Options |= persist.OptionRetainAsPublished
 		}
 		if len(to.ids) > 0 {
 			one.msg, one.forms = nil, false

@@ -31,7 +31,7 @@ func (b *Broker) endConnection(c *Client, why cause) {
 	c.held, c.aliases = nil, nil
 	b.disarm(&c.timer)
 	b.stopResend(c)
-	b.mark(c)
+	b.addDirty(c)
 	b.sockets--
 	b.logEnd(c, why)
 }

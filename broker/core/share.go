@@ -189,9 +189,9 @@ func (b *Broker) handOver(s *Session, d *delivery, ends bool, now Time) bool {
 	return false
 }
 
-// splitShare is the part of a filter that topics are matched with, and whether
+// matched is the part of a filter that topics are matched with, and whether
 // there is a group in front of it.
-func splitShare(filter string) (rest string, shared bool) {
+func matched(filter string) (rest string, shared bool) {
 	if !strings.HasPrefix(filter, "$share/") {
 		return filter, false
 	}

@@ -69,7 +69,7 @@ func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
 	switch {
 	case errors.Is(err, topic.ErrBadShare):
 		return faultShare
-	case shared && err == nil && options&4 != 0: // v5 [MQTT-3.8.3-4]
+	case shared && err == nil && options&persist.OptionNoLocal != 0: // v5 [MQTT-3.8.3-4]
 		return faultNoLocal
 	case !shared && err == nil:
 		err = topic.CheckFilter(filter)
@@ -83,33 +83,30 @@ func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
 // subscribeOne makes one subscription and gives its code for the SUBACK.
 func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32) byte {
 	s := c.session
-	if granted := min(options&3, c.Listener.MaxQoS); granted != options&3 {
-		options = options&^3 | granted
-	}
+	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {
-		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&3)
+		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&persist.OptionQoS)
 	}
 	if c.flags&flagBridge != 0 && c.version != packet.V5 {
-		options |= 4 | 8 // No Local and Retain As Published, which v3 cannot ask for
+		options |= persist.OptionNoLocal | persist.OptionRetainAsPublished // which v3 cannot ask for
 	}
 	sub := &persist.Subscription{ClientID: s.id, Filter: filter, ID: id, Options: options}
 	isNew, shared := b.addSubscription(s, sub)
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Subscribe(sub)
 	}
-	b.log.Logf(LogSubscribe, "%s %d %s", s.id, options&3, filter)
+	b.log.Logf(LogSubscribe, "%s %d %s", s.id, options&persist.OptionQoS, filter)
 	if !shared && (sub.RetainHandling() == 0 || sub.RetainHandling() == 1 && isNew) {
 		b.startCursor(s, sub)
 	} else {
 		b.keepCursor(s, sub)
 	}
-	return options & 3
+	return options & persist.OptionQoS
 }
 
 // addSubscription puts sub where it is found: it counts at once.
 func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, shared bool) {
-	rest, shared := splitShare(sub.Filter)
+	rest, shared := matched(sub.Filter)
 	if shared {
 		isNew = b.join(s, sub, rest)
 	} else {
@@ -193,8 +190,7 @@ func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
 	}
 	b.removeSubscription(s, sub)
 	b.stopCursor(s, sub.Filter)
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Unsubscribe(s.id, sub.Filter)
 	}
 	return packet.Success
@@ -202,7 +198,7 @@ func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
 
 // removeSubscription is the opposite of addSubscription.
 func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
-	_, shared := splitShare(sub.Filter)
+	_, shared := matched(sub.Filter)
 	if shared {
 		b.leave(s, sub.Filter)
 	} else {

@@ -23,8 +23,7 @@ func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
 	if props.Has(packet.MessageExpiry) {
 		w.Expires, w.Expiry = true, props.MessageExpiry
 	}
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Will(s.id, w)
 	}
 	return w
@@ -36,8 +35,7 @@ func (b *Broker) dropWill(s *Session) {
 		return
 	}
 	s.will = nil
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Will(s.id, nil)
 	}
 }
@@ -47,8 +45,7 @@ func (b *Broker) delayWill(s *Session, now Time) {
 	w := *s.will
 	w.Due = now + Time(w.Delay)*1000
 	s.will = &w
-	if b.rec != nil && s.durable() {
-		b.record(s)
+	if b.recording(s) {
 		b.rec.Will(s.id, s.will)
 	}
 }
