@@ -95,7 +95,7 @@ func (s *Server) goOn(now core.Time) {
 		c.listed = false
 		if !c.Closed() && !c.Paused() {
 			used, need := s.receive(c, c.tail, 0, now)
-			s.keep(c, c.tail[used:], need)
+			s.advance(c, used, need)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (s *Server) readLarge(c *conn, now core.Time) {
 	c.tail = c.tail[:len(c.tail)+n]
 	used, need := s.receive(c, c.tail, n, now)
 	if used > 0 {
-		s.keep(c, c.tail[used:], need)
+		s.advance(c, used, need)
 	}
 }
 
@@ -144,6 +144,18 @@ func (s *Server) keep(c *conn, rest []byte, need int) {
 	} else {
 		c.tail = append([]byte(nil), rest...)
 	}
+	s.charge(c)
+}
+
+// advance takes what core used from the beginning of c's tail. The rest stays
+// where it is while it is the greater part.
+func (s *Server) advance(c *conn, used, need int) {
+	rest := c.tail[used:]
+	if len(rest) < used {
+		s.keep(c, rest, need)
+		return
+	}
+	c.tail, c.need = rest, need
 	s.charge(c)
 }
 
