@@ -27,6 +27,9 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . ./...
 
+compare:
+	.ci/compare
+
 lint:
 	.ci/gofmt
 	go vet ./...
@@ -45,4 +48,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race fuzz bench lint ci install clean
+.PHONY: all build run test test-tools race fuzz bench compare lint ci install clean
