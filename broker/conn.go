@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"net/netip"
+
 	"midge/broker/core"
 	"midge/broker/loop"
 	"midge/packet"
@@ -11,13 +13,20 @@ import (
 type conn struct {
 	core.Client
 	listener *listener
-	tail     []byte      // the beginning of a packet whose rest is to come
-	need     int         // the whole length of that packet where it is known
-	charged  int         // bytes of tail counted in Server.unadmitted
-	watched  loop.Events // what the poller watches
-	listed   bool        // on Server.again
-	blocked  bool        // the socket took less than it was given: wait for it
+	addr     netip.AddrPort // of the other end; not for a Unix socket
+	tail     []byte         // the beginning of a packet whose rest is to come
+	need     int            // the whole length of that packet where it is known
+	charged  int            // bytes of tail counted in Server.unadmitted
+	watched  loop.Events    // what the poller watches
+	listed   bool           // on Server.again
+	blocked  bool           // the socket took less than it was given: wait for it
 }
+
+// remote is a conn as the other end of its connection.
+type remote conn
+
+func (r *remote) Host() string { return r.addr.Addr().Unmap().String() }
+func (r *remote) Port() int    { return int(r.addr.Port()) }
 
 // What connections may hold in all before their CONNECT was accepted, in bytes.
 const unadmittedMax = 16 << 20

@@ -226,7 +226,10 @@ func (s *Server) refused(l *listener, err error) {
 // welcome makes a connection of an accepted socket.
 func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
 	c := &conn{listener: l, watched: loop.Readable}
-	c.Handle, c.Addr, c.Listener = int32(fd), addr, l.core
+	c.Handle, c.Listener = int32(fd), l.core
+	if addr.IsValid() {
+		c.addr, c.Remote = addr, (*remote)(c)
+	}
 	full := l.limits.max > 0 && l.limits.open >= l.limits.max ||
 		s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections
 	if full {

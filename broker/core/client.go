@@ -1,8 +1,6 @@
 package core
 
 import (
-	"net/netip"
-
 	"midge/packet"
 	"midge/persist"
 )
@@ -18,6 +16,12 @@ const (
 	connected              // CONNACK with success was made
 	closed                 // nothing is read any more; what is in out may still be written
 )
+
+// Remote is the other end of a connection, for the log.
+type Remote interface {
+	Host() string // its address, without brackets
+	Port() int
+}
 
 // Client is one network connection. Its transport makes it, hands it to Open,
 // feeds what it reads to Receive, writes what Output holds, and forgets it when
@@ -47,7 +51,7 @@ type Client struct {
 	claim     string   // the client id of a CONNECT that was refused
 
 	Listener *Listener
-	Addr     netip.AddrPort // the peer; invalid for a Unix socket
+	Remote   Remote // the other end; nil for a Unix socket
 }
 
 type clientFlags uint16
@@ -123,11 +127,17 @@ func (c *Client) name() string {
 
 // Host is the peer's address without port; a Unix socket's is its path.
 func (c *Client) Host() string {
-	if !c.Addr.IsValid() {
+	if c.Remote == nil {
 		return c.Listener.Path
 	}
-	return c.Addr.Addr().Unmap().String()
+	return c.Remote.Host()
 }
 
 // Peer is the peer's address and port as mosquitto writes them, without brackets.
-func (c *Client) Peer() string { return c.Host() + ":" + itoa(int(c.Addr.Port())) }
+func (c *Client) Peer() string {
+	port := 0
+	if c.Remote != nil {
+		port = c.Remote.Port()
+	}
+	return c.Host() + ":" + itoa(port)
+}

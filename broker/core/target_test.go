@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +35,12 @@ type testConn struct {
 	closed  bool
 	told    bool // that it is closed
 }
+
+// testRemote is a port of this machine.
+type testRemote uint16
+
+func (testRemote) Host() string { return "127.0.0.1" }
+func (r testRemote) Port() int  { return int(r) }
 
 // scriptConfig is midge's default configuration, without $SYS.
 func scriptConfig() Config {
@@ -82,7 +87,7 @@ func (t *target) Open(client string) error {
 	l := t.listener
 	c := &testConn{name: client}
 	c.Listener = &l
-	c.Addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 40000+t.ports)
+	c.Remote = testRemote(40000 + t.ports)
 	t.conns[client] = c
 	t.b.Open(&c.Client, t.now)
 	return nil
