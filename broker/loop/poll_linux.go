@@ -23,14 +23,19 @@ const restless = 5
 // Poller waits for descriptors and for mail. Make one with New.
 type Poller struct {
 	epoll  int               // epoll descriptor, -1 once closed
-	alone  bool              // there is one processor only, as of the last proper sleep
 	raw    []unix.EpollEvent // what the kernel fills, eventsMax long
 	events []Event           // what Wait returns, reused by each call
 	mail   mailbox           // what other goroutines have posted
 }
 
-// New makes an empty Poller. Its descriptors are not inherited by children.
+// New makes an empty Poller. Its descriptors are not inherited by children. On a
+// machine with one processor it has Go take it for two: the system shares it out
+// among the threads better than Go does, which would let a helper run for 10 ms
+// while the loop has work, or keep helpers waiting while the loop has none.
 func New() (*Poller, error) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2)
+	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -42,7 +47,6 @@ func New() (*Poller, error) {
 	}
 	p := &Poller{
 		epoll:  epoll,
-		alone:  runtime.GOMAXPROCS(0) == 1,
 		raw:    make([]unix.EpollEvent, eventsMax),
 		events: make([]Event, 0, eventsMax),
 		mail:   mailbox{wake: wake},
@@ -81,38 +85,33 @@ func (p *Poller) control(call string, op, fd int, ev Events) error {
 	return os.NewSyscallError(call, unix.EpollCtl(p.epoll, op, fd, &e))
 }
 
-// Wait returns the descriptors that are ready. It looks once without waiting
-// and, if there was nothing, blocks for up to timeout milliseconds: forever if
-// timeout is negative, not at all if it is 0. It does not block while there is
-// mail. It may return no events early, because of mail or a signal; the caller
-// computes its timeout anew. The slice is valid until the next Wait.
+// Wait returns the descriptors that are ready. If there are none it blocks for up
+// to timeout milliseconds: forever if timeout is negative, not at all if it is 0.
+// It does not block while there is mail. It may return no events early, because
+// of mail or a signal; the caller computes its timeout anew. The slice is valid
+// until the next Wait.
 //
 // It blocks in two steps. A thread that blocks by the scheduler's rules loses its
 // processor and has to queue for one when it wakes, which at a thousand messages
 // a second costs more than the messages. So for the first few milliseconds it
-// keeps its processor, unless that is the only one. The collector is not held up:
-// it interrupts the call by a signal, again and again until it is heard. When it
-// stays quiet the thread sleeps properly, and an idle process costs nothing.
+// keeps its processor; New sees to it that the process has another one for its
+// helpers. The collector is not held up: it interrupts the call by a signal, again
+// and again until it is heard. When it stays quiet the thread sleeps properly, and
+// an idle process costs nothing.
 func (p *Poller) Wait(timeout int) ([]Event, error) {
-	n, err := p.look(0)
-	if p.collect(n); p.done(err, timeout) {
+	if p.Mail() {
+		timeout = 0
+	}
+	n, err := p.look(min(uint(timeout), restless))
+	if p.collect(n); err != nil || len(p.events) > 0 || uint(timeout) <= restless || p.Mail() {
 		return p.result(err)
 	}
-	if first := uint(timeout); !p.alone {
-		n, err = p.look(min(first, restless))
-		if p.collect(n); p.done(err, timeout) || first <= restless {
-			return p.result(err)
-		}
+	if timeout > 0 {
+		timeout = min(timeout-restless, math.MaxInt32)
 	}
-	n, err = unix.EpollWait(p.epoll, p.raw, min(timeout, math.MaxInt32))
+	n, err = unix.EpollWait(p.epoll, p.raw, timeout)
 	p.collect(max(n, 0))
-	p.alone = runtime.GOMAXPROCS(0) == 1
 	return p.result(err)
-}
-
-// done says that there is no reason to block, or to block on.
-func (p *Poller) done(err error, timeout int) bool {
-	return err != nil || len(p.events) > 0 || timeout == 0 || p.Mail()
 }
 
 // result is what Wait returns. To be interrupted is no error.
@@ -123,7 +122,7 @@ func (p *Poller) result(err error) ([]Event, error) {
 	return p.events, nil
 }
 
-// look asks for ready descriptors, for so many milliseconds, without telling the
+// look waits for ready descriptors, for so many milliseconds, without telling the
 // scheduler. epoll_pwait because arm64 has no epoll_wait.
 func (p *Poller) look(wait uint) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),

@@ -1,20 +1,28 @@
 package loop
 
 import (
+	"os"
 	"runtime"
 	"sort"
+	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestWaitCollector has the collector run while a loop waits behind the
-// scheduler's back: it must interrupt the wait, not sit it out. With one
-// processor the loop does not wait that way, and helpers must get their turn.
+// scheduler's back: it must interrupt the wait, not sit it out. So too where all
+// threads share one processor.
 func TestWaitCollector(t *testing.T) {
-	for _, procs := range []int{1, 2} {
-		t.Run("procs="+string(rune('0'+procs)), func(t *testing.T) {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+	for _, cpus := range []int{1, 2} {
+		t.Run("processors="+strconv.Itoa(cpus), func(t *testing.T) {
+			confine(t, cpus)
+			runtime.GOMAXPROCS(cpus)
 			p := newPoller(t)
+			if n := runtime.GOMAXPROCS(0); n < 2 {
+				t.Fatalf("Go has %d processor for the loop and its helpers", n)
+			}
 			stop, ended := false, make(chan struct{})
 			go func() {
 				defer close(ended)
@@ -42,5 +50,35 @@ func TestWaitCollector(t *testing.T) {
 				t.Errorf("half the collections took more than %v: they waited for the loop", took[rounds/2])
 			}
 		})
+	}
+}
+
+// confine has all threads of the process run on n of the processors at most, as
+// long as the test runs.
+func confine(t *testing.T, n int) {
+	var before, few unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &before))
+	for cpu := 0; few.Count() < min(n, before.Count()); cpu++ {
+		if before.IsSet(cpu) {
+			few.Set(cpu)
+		}
+	}
+	procs := runtime.GOMAXPROCS(0)
+	everyThread(t, &few)
+	t.Cleanup(func() {
+		everyThread(t, &before)
+		runtime.GOMAXPROCS(procs)
+	})
+}
+
+func everyThread(t *testing.T, set *unix.CPUSet) {
+	threads, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	for _, thread := range threads {
+		tid, err := strconv.Atoi(thread.Name())
+		must(t, err)
+		if err := unix.SchedSetaffinity(tid, set); err != nil && err != unix.ESRCH { // it may have ended
+			t.Fatal(err)
+		}
 	}
 }
