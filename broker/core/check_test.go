@@ -18,6 +18,7 @@ func (b *Broker) check() error {
 	k.retained(b)
 	k.timers(b)
 	k.outputs(b)
+	k.messages(b)
 	return errors.Join(k.errs...)
 }
 
@@ -180,7 +181,7 @@ func (k *checker) shares(b *Broker) {
 
 func (k *checker) retained(b *Broker) {
 	var bytes int64
-	b.retained.Walk(func(name string, m *persist.Message) bool {
+	b.retained.Walk(func(name string, m *message) bool {
 		k.same("the topic retained as "+name, m.Topic, name)
 		k.not(m.Payload == "", "an empty retained message: %s", name)
 		bytes += int64(len(m.Payload))
@@ -205,6 +206,42 @@ func (k *checker) timers(b *Broker) {
 		}
 		return true
 	})
+}
+
+// messages: each has the users it counts, and what is in the stock has none.
+func (k *checker) messages(b *Broker) {
+	users := map[*message]int32{}
+	for _, s := range b.sessions {
+		each(s, func(d *delivery) { users[d.msg]++ })
+		for _, in := range s.incoming {
+			users[in.msg]++
+		}
+	}
+	for m, n := range users {
+		k.same("the number of users of a message to "+m.Topic, m.users, n)
+	}
+	b.retained.Walk(func(name string, m *message) bool {
+		k.not(!m.kept, "the message retained as %s may be used again", name)
+		return true
+	})
+	bytes := 0
+	for _, shelf := range b.free.messages.shelves {
+		for _, m := range shelf {
+			k.not(m.kept || m.users != 0 || users[m] != 0, "a message in the stock has users: %s", m.Topic)
+			bytes += int(m.room)
+		}
+	}
+	k.same("bytes in stock", b.free.messages.bytes, bytes)
+}
+
+// spoil writes over a message that nobody uses any more, for those who still do
+// to be noticed.
+func spoil(m *message) {
+	room := m.buffer()
+	for i := range room[:m.room] {
+		room[:m.room][i] = '!'
+	}
+	m.QoS, m.Expires, m.Stored = 9, 0, 0
 }
 
 // outputs: clients are on the lists that their flags say, once.

@@ -56,7 +56,7 @@ type Broker struct {
 	groups map[string]*share                            // by the whole filter
 	subs   *btree.BTreeG[*persist.Subscription]         // all subscriptions, by client id and filter
 
-	retained topic.Retained[*persist.Message]
+	retained topic.Retained[*message]
 	number   uint64 // counts messages stored and deliveries, see persist.Message.Stored
 	marks    uint64 // counts routed messages, see Session.mark
 

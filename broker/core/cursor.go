@@ -32,9 +32,9 @@ type feed struct {
 	client *Client
 	cursor *cursor
 	now    Time
-	left   int                         // how many more may be looked at
-	halted bool                        // the client had no room
-	visit  func(*persist.Message) bool // feedOne, made once
+	left   int                 // how many more may be looked at
+	halted bool                // the client had no room
+	visit  func(*message) bool // feedOne, made once
 }
 
 // startCursor begins the delivery of what is retained for a subscription. One
@@ -129,7 +129,7 @@ func (b *Broker) readCursor(s *Session, cur *cursor) {
 
 // feedOne sends one retained message. It says no when the client has no room
 // for it: then it comes first the next time.
-func (b *Broker) feedOne(m *persist.Message) bool {
+func (b *Broker) feedOne(m *message) bool {
 	c, cur, now := b.feed.client, b.feed.cursor, b.feed.now
 	s, sub := c.session, cur.sub
 	b.feed.left--
@@ -158,7 +158,7 @@ func (b *Broker) feedOne(m *persist.Message) bool {
 }
 
 // ownMessage says that m is not for s because s published it (v5 [MQTT-3.8.3-3]).
-func ownMessage(s *Session, sub *persist.Subscription, m *persist.Message) bool {
+func ownMessage(s *Session, sub *persist.Subscription, m *message) bool {
 	return sub.NoLocal() && m.Origin != nil && m.Origin.ClientID == s.id
 }
 
@@ -193,7 +193,7 @@ func (b *Broker) retainedFirst(s *Session, sub *persist.Subscription, name strin
 }
 
 // sendRetained delivers a retained message as if it were a live one.
-func (b *Broker) sendRetained(s *Session, sub *persist.Subscription, m *persist.Message, now Time) {
+func (b *Broker) sendRetained(s *Session, sub *persist.Subscription, m *message, now Time) {
 	p := publicationOf(m)
 	p.retain = true
 	kept := *sub
@@ -241,8 +241,8 @@ func (w *sweeper) due(b *Broker, now Time) {
 	if !w.under {
 		w.under, w.pos = true, topic.NewCursor("") // every name, $ included
 	}
-	var dead []*persist.Message
-	done := b.retained.Read(&w.pos, sweepBudget, func(m *persist.Message) bool {
+	var dead []*message
+	done := b.retained.Read(&w.pos, sweepBudget, func(m *message) bool {
 		if m.Expires <= now {
 			dead = append(dead, m)
 		}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"midge/packet"
-	"midge/persist"
 )
 
 // visits counts the messages that the retained feed looks at, and the most of
@@ -17,7 +16,7 @@ import (
 func (r *rig) visits() (all, most func() int) {
 	total, highest, last, calls := 0, 0, uint64(0), 0
 	visit := r.feed.visit
-	r.feed.visit = func(m *persist.Message) bool {
+	r.feed.visit = func(m *message) bool {
 		total++
 		if r.goes != last {
 			last, calls = r.goes, 0
@@ -197,7 +196,7 @@ func TestCursorLive(t *testing.T) {
 		if sent < n+50 {
 			t.Fatalf("only %d messages were published meanwhile", sent-n)
 		}
-		r.retained.Walk(func(name string, m *persist.Message) bool {
+		r.retained.Walk(func(name string, m *message) bool {
 			if last[name] != m.Payload {
 				t.Errorf("seed %d: the last of %s was %q, it is %q", seed, name, last[name], m.Payload)
 			}

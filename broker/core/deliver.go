@@ -207,6 +207,7 @@ func (b *Broker) recordDelivery(s *Session, d *delivery) {
 		return
 	}
 	d.flags |= deliverRecorded
+	d.msg.keep()
 	b.record(s)
 	b.rec.Deliver(s.id, d.record())
 }
@@ -214,7 +215,7 @@ func (b *Broker) recordDelivery(s *Session, d *delivery) {
 // record is the delivery as it is recorded.
 func (d *delivery) record() persist.Delivery {
 	v := persist.Delivery{
-		Message: d.msg, Number: d.num, SubscriptionID: d.subID, ID: d.id, QoS: d.qos, Retain: d.retain(),
+		Message: &d.msg.Message, Number: d.num, SubscriptionID: d.subID, ID: d.id, QoS: d.qos, Retain: d.retain(),
 	}
 	switch {
 	case d.flags&deliverReleased != 0:
@@ -284,6 +285,7 @@ func (b *Broker) sendWaiting(c *Client, q *queue, now Time) {
 	s := c.session
 	d := *q.front()
 	b.pop(q)
+	defer b.unuse(d.msg)
 	p := publicationOf(d.msg)
 	sub := persist.Subscription{ID: d.subID}
 	if d.msg.Expires <= now || b.tooLarge(c, &sub, &p, d.qos, now) {

@@ -57,7 +57,7 @@ func (w *inflight) grow() {
 	}
 }
 
-// put gives d the next unused identifier of s and keeps it. At most 65,535 may
+// put gives d the next unused identifier of s and keeps it, one more user of its message. At most 65,535 may
 // be open ([MQTT-2.3.1-2], v5 [MQTT-2.2.1-4]).
 func (b *Broker) put(s *Session, d delivery) *delivery {
 	w := s.window
@@ -78,6 +78,7 @@ func (b *Broker) put(s *Session, d delivery) *delivery {
 			continue
 		}
 		d.id = s.nextID
+		d.msg.use()
 		*slot = d
 		w.n++
 		w.bytes += len(d.msg.Payload)
@@ -100,6 +101,7 @@ func (b *Broker) take(s *Session, d *delivery) {
 	if d.flags&deliverAgain != 0 {
 		w.again--
 	}
+	b.unuse(d.msg)
 	*d = delivery{}
 	if w.n == 0 {
 		b.freeWindow(w)

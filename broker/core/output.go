@@ -23,6 +23,7 @@ type pool struct {
 	buffered int // bytes of those
 	chunks   *chunk
 	chunked  int
+	messages stock
 	windows  []*inflight
 	slots    int // of those
 	held     []*held

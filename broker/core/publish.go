@@ -11,7 +11,7 @@ import (
 // incoming is a QoS 2 message between PUBLISH and PUBREL. It is routed at
 // PUBREL, as mosquitto does.
 type incoming struct {
-	msg     *persist.Message
+	msg     *message
 	repeats uint8 // PUBLISH packets with this identifier since, without DUP
 }
 
@@ -153,15 +153,18 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 			return nil
 		}
 		b.log.Logf(LogWarning, "Reused message ID %d from %s detected. Clearing from storage.", p.ID, s.id)
+		b.unuse(in.msg)
 	}
 	b.warnFlood(c, p)
 	if s.incoming == nil {
 		s.incoming = make(map[uint16]incoming)
 	}
-	s.incoming[p.ID] = incoming{msg: b.message(m)}
+	msg := b.message(m).use()
+	s.incoming[p.ID] = incoming{msg: msg}
 	if b.recording(s) {
-		b.rec.Receive(s.id, p.ID, m.msg)
+		b.rec.Receive(s.id, p.ID, msg.keep())
 	}
+	b.done(m)
 	b.acknowledge(c, p, packet.Success)
 	return nil
 }
@@ -217,6 +220,7 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 			}
 			b.route(&b.pub, now)
 		}
+		b.unuse(in.msg)
 	}
 	if b.debug {
 		b.log.Logf(LogDebug, "Sending PUBCOMP to %s (m%d)", s.id, p.ID)

@@ -1,11 +1,9 @@
 package core
 
-import "midge/persist"
-
 // delivery is one message for one session, waiting or under way; the state of a
 // persist.Delivery in the shape the message path wants.
 type delivery struct {
-	msg   *persist.Message
+	msg   *message
 	num   uint64 // its place in the session's order
 	share *share // the group it came by, or nil
 	subID uint32 // Subscription Identifier, 0 for none
@@ -75,6 +73,7 @@ type chunk struct {
 	d    [chunkLen]delivery
 }
 
+// push adds d at the end, one more user of its message.
 func (b *Broker) push(q *queue, d delivery) {
 	if q.tail == nil || q.last == chunkLen {
 		c := b.newChunk()
@@ -85,6 +84,7 @@ func (b *Broker) push(q *queue, d delivery) {
 		}
 		q.tail, q.last = c, 0
 	}
+	d.msg.use()
 	q.tail.d[q.last] = d
 	q.last++
 	q.n++
@@ -101,7 +101,7 @@ func (q *queue) front() *delivery {
 	return &q.head.d[q.first]
 }
 
-// pop removes the front.
+// pop removes the front. The caller takes over its use of the message.
 func (b *Broker) pop(q *queue) {
 	d := &q.head.d[q.first]
 	q.n--
@@ -130,6 +130,7 @@ func (b *Broker) filter(q *queue, keep func(*delivery) bool) {
 		if keep(&d) {
 			b.push(q, d)
 		}
+		b.unuse(d.msg)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"midge/packet"
-	"midge/persist"
 )
 
 // TestQueueMessages: max_queued_messages counts what is beyond the window of a
@@ -298,7 +297,7 @@ func TestQueueOneCopy(t *testing.T) {
 	if most := int64(n*session + 2*messages*size); grown > most {
 		t.Errorf("%d sessions and %d messages of %d bytes take %d KiB, more than %d", n, messages, size, grown>>10, most>>10)
 	}
-	byNumber := map[uint64]*persist.Message{}
+	byNumber := map[uint64]*message{}
 	for _, s := range r.sessions {
 		each(s, func(d *delivery) {
 			if have := byNumber[d.msg.Stored]; have != nil && have != d.msg {
@@ -386,7 +385,7 @@ func TestQueueChunks(t *testing.T) {
 			twin = twin[1:]
 		default:
 			num++
-			b.push(&q, delivery{num: num, msg: &persist.Message{Payload: "12"}})
+			b.push(&q, delivery{num: num, msg: b.message(&publication{topic: "t", payload: "12"})})
 			twin = append(twin, num)
 		}
 		if q.n != len(twin) || q.bytes != 2*len(twin) || b.stats.Queued != q.n || b.stats.QueuedBytes != int64(q.bytes) {

@@ -89,9 +89,9 @@ func told(m *persist.Message) string {
 // durableState is the image as it should be, read from the broker itself.
 func (b *Broker) durableState() *image {
 	im := newImage()
-	b.retained.Walk(func(name string, m *persist.Message) bool {
+	b.retained.Walk(func(name string, m *message) bool {
 		if !isSys(name) {
-			im.retained[name] = m
+			im.retained[name] = &m.Message
 		}
 		return true
 	})
@@ -124,7 +124,7 @@ func (im *image) keep(b *Broker, id string, s *Session) {
 		}
 	})
 	for mid, in := range s.incoming {
-		to.incoming[mid] = in.msg
+		to.incoming[mid] = &in.msg.Message
 	}
 	to.will = s.will
 	for _, c := range s.cursors.all() {

@@ -77,6 +77,7 @@ func newRig(tb testing.TB, cfg Config, rec ...persist.Recorder) *rig {
 		opt.Recorder = rec[0]
 	}
 	r.Broker = New(cfg, opt, r.now)
+	r.free.messages.spoil = spoil
 	return r
 }
 

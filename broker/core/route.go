@@ -1,8 +1,6 @@
 package core
 
 import (
-	"unsafe"
-
 	"midge/broker/topic"
 	"midge/packet"
 	"midge/persist"
@@ -12,56 +10,42 @@ import (
 // buffer, or of msg once that was made: they are valid during the call only.
 type publication struct {
 	topic, props, payload string
-	msg                   *persist.Message // made when somebody must keep it
-	origin                *persist.Origin  // nil: the broker itself
-	from                  *Session         // whose No Local subscriptions are passed over; may be nil
+	msg                   *message        // made when somebody must keep it
+	origin                *persist.Origin // nil: the broker itself
+	from                  *Session        // whose No Local subscriptions are passed over; may be nil
 	expires               Time
 	qos                   byte
 	retain                bool
+	made                  bool   // msg was made for it: it is a user of it until done
 	forms                 bool   // worth encoding once for many
 	mark                  uint64 // this message's, see Broker.forms and Session.mark
 }
 
-// view makes a string of b without copying it. The caller keeps b unchanged
-// while the string is in use.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// raw is the other way round; the result is read only.
-func raw(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
-
-// message makes the value that outlives the call, once.
-func (b *Broker) message(p *publication) *persist.Message {
-	if p.msg != nil {
-		return p.msg
-	}
-	data := make([]byte, 0, len(p.topic)+len(p.props)+len(p.payload))
-	data = append(append(append(data, p.topic...), p.props...), p.payload...)
-	s := view(data)
-	t, e := len(p.topic), len(p.topic)+len(p.props)
-	b.number++
-	p.msg = &persist.Message{
-		Topic:      s[:t],
-		Properties: s[t:e],
-		Payload:    s[e:],
-		Origin:     p.origin,
-		Expires:    p.expires,
-		Stored:     b.number,
-		QoS:        p.qos,
-		Retain:     p.retain,
-	}
-	return p.msg
+// publicationOf is the publication of a message that has a user meanwhile.
+func publicationOf(m *message) publication {
+	p := publicationLike(&m.Message)
+	p.msg = m
+	return p
 }
 
-// publicationOf is the publication of a message that was kept.
-func publicationOf(m *persist.Message) publication {
+// publicationLike is one that says the same as m, and is stored anew.
+func publicationLike(m *persist.Message) publication {
 	return publication{
-		topic: m.Topic, props: m.Properties, payload: m.Payload, msg: m,
+		topic: m.Topic, props: m.Properties, payload: m.Payload,
 		origin: m.Origin, expires: m.Expires, qos: m.QoS, retain: m.Retain,
 	}
 }
 
+// done ends p: the message that was made for it, if any, is for those who took it.
+func (b *Broker) done(p *publication) {
+	if p.made {
+		b.unuse(p.msg)
+		p.msg, p.made = nil, false
+	}
+}
+
 // route stores p where it is retained and hands it to every subscriber. It
-// tells whether there was any.
+// tells whether there was any. p is done then.
 func (b *Broker) route(p *publication, now Time) bool {
 	if p.retain {
 		b.retain(p)
@@ -89,6 +73,7 @@ func (b *Broker) route(p *publication, now Time) bool {
 			b.deliverShared(l[i].Key, p, now)
 		}
 	}
+	b.done(p)
 	return n > 0 || len(groups) > 0
 }
 
@@ -100,6 +85,7 @@ func (b *Broker) retain(p *publication) {
 		return
 	}
 	m := b.message(p)
+	m.keep()
 	old, had := b.retained.Set(m.Topic, m)
 	b.stats.RetainedBytes += int64(len(m.Payload))
 	if had {
@@ -107,7 +93,7 @@ func (b *Broker) retain(p *publication) {
 	}
 	if b.rec != nil && !isSys(p.topic) {
 		b.record(nil)
-		b.rec.Retain(m)
+		b.rec.Retain(&m.Message)
 	}
 }
 
@@ -154,12 +140,14 @@ func (b *Broker) deliverOnce(lists [][]topic.Entry[*Session, *persist.Subscripti
 			sub.Options |= persist.OptionRetainAsPublished
 		}
 		if len(to.ids) > 0 {
-			one.msg, one.forms = nil, false
+			one.msg, one.made, one.forms = nil, false, false
 			one.props = props + string(to.ids)
 		}
 		b.deliver(to.session, &sub, nil, &one, now)
-		if len(to.ids) == 0 {
-			p.msg = one.msg
+		if len(to.ids) > 0 {
+			b.done(&one)
+		} else {
+			p.msg, p.made = one.msg, one.made
 		}
 	}
 	clear(b.copies)

@@ -97,10 +97,9 @@ func (b *Broker) endSession(s *Session, now Time) {
 		b.clearQueue(&w.plain)
 		s.waiting = nil
 	}
-	if w := s.window; w != nil {
-		b.stats.Queued -= w.n
-		b.stats.QueuedBytes -= int64(w.bytes)
-		s.window = nil
+	b.clearWindow(s)
+	for _, in := range s.incoming {
+		b.unuse(in.msg)
 	}
 	s.incoming, s.cursors = nil, nil
 	delete(b.sessions, s.id)
@@ -113,8 +112,26 @@ func (b *Broker) endSession(s *Session, now Time) {
 // clearQueue drops what waits in q; it is not counted, for nobody waits for it.
 func (b *Broker) clearQueue(q *queue) {
 	for q.n > 0 {
+		m := q.front().msg
 		b.pop(q)
+		b.unuse(m)
 	}
+}
+
+// clearWindow drops what is under way.
+func (b *Broker) clearWindow(s *Session) {
+	w := s.window
+	if w == nil {
+		return
+	}
+	for i := range w.slots {
+		if m := w.slots[i].msg; m != nil {
+			b.unuse(m)
+		}
+	}
+	b.stats.Queued -= w.n
+	b.stats.QueuedBytes -= int64(w.bytes)
+	s.window = nil
 }
 
 // recordSession reports the session as it is now; gone is when its connection

@@ -21,7 +21,7 @@ func sysRig(t *testing.T) *rig {
 // sysValues are the values of the tree, by what follows $SYS/broker/.
 func (r *rig) sysValues() map[string]string {
 	out := map[string]string{}
-	r.retained.Walk(func(name string, m *persist.Message) bool {
+	r.retained.Walk(func(name string, m *message) bool {
 		if rest, ok := strings.CutPrefix(name, sysRoot); ok {
 			out[rest] = m.Payload
 		}
@@ -185,13 +185,13 @@ func TestSysUnchanged(t *testing.T) {
 	r := sysRig(t)
 	r.wait(25_000)
 	stored := map[string]uint64{}
-	r.retained.Walk(func(name string, m *persist.Message) bool {
+	r.retained.Walk(func(name string, m *message) bool {
 		stored[name] = m.Stored
 		return true
 	})
 	r.wait(4999)
 	changed := func() (out []string) {
-		r.retained.Walk(func(name string, m *persist.Message) bool {
+		r.retained.Walk(func(name string, m *message) bool {
 			if m.Stored != stored[name] {
 				out = append(out, name)
 			}

@@ -63,6 +63,7 @@ const scriptStart Time = 86_400_000
 func newTarget() *target {
 	t := &target{cfg: scriptConfig(), listener: scriptListener(), now: scriptStart, conns: map[string]*testConn{}}
 	t.b = New(t.cfg, Options{Log: &t.log, Rand: rand.New(rand.NewPCG(1, 2))}, t.now)
+	t.b.free.messages.spoil = spoil
 	return t
 }
 

@@ -16,7 +16,7 @@ func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
 		props:  view(b.without(props, packet.WillDelay, packet.MessageExpiry)),
 		origin: s.origin, expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
 	}
-	w := &persist.Will{Message: b.message(&m), Due: persist.Never}
+	w := &persist.Will{Message: b.message(&m).keep(), Due: persist.Never}
 	if props.Has(packet.WillDelay) {
 		w.Delay = props.WillDelay
 	}
@@ -57,8 +57,7 @@ func (b *Broker) publishWill(s *Session, now Time) {
 	if w.Message.Topic[0] == '$' && !publishable(w.Message.Topic) {
 		return
 	}
-	m := publicationOf(w.Message)
-	m.msg = nil // it is stored now, not at CONNECT
+	m := publicationLike(w.Message) // it is stored now, not at CONNECT
 	m.from = s
 	if w.Expires {
 		m.expires = now + Time(w.Expiry)*1000
