@@ -80,6 +80,7 @@ func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, 
 		used, fresh = used+n, 0
 		filled := s.core.Filled()
 		s.flushEach(filled, now)
+		s.core.Settle()
 		if !c.More() || len(filled) == 0 {
 			break
 		}
@@ -194,21 +195,18 @@ func (s *Server) charge(c *conn) {
 // A closed connection is written once and given up.
 func (s *Server) flush(c *conn, now core.Time) {
 	for range writes {
-		out := s.core.Output(&c.Client)
-		if len(out) == 0 || c.blocked {
+		pending := c.Pending()
+		if pending == 0 || c.blocked {
 			break
 		}
-		n, err := loop.Write(int(c.Handle), out)
-		switch {
-		case err == loop.ErrAgain:
-			c.blocked = true
-		case err != nil:
+		n, err := s.write(c)
+		if err != nil && err != loop.ErrAgain {
 			s.core.Lost(&c.Client, err, now)
 			s.core.Discard(&c.Client)
-		default:
-			c.blocked = n < len(out)
-			s.core.Flushed(&c.Client, n, now)
+			break
 		}
+		c.blocked = n < pending
+		s.core.Flushed(&c.Client, n, now)
 	}
 	if c.Closed() {
 		s.closing = append(s.closing, c)
@@ -218,6 +216,15 @@ func (s *Server) flush(c *conn, now core.Time) {
 	s.watch(c)
 }
 
+// write writes c's output with one call.
+func (s *Server) write(c *conn) (int, error) {
+	runs := s.core.Output(&c.Client)
+	if len(runs) == 1 {
+		return loop.Write(int(c.Handle), runs[0])
+	}
+	return loop.Writev(int(c.Handle), runs)
+}
+
 // watch tells the poller what to wait for: to be able to write where something
 // is left over, to be able to read unless core wants none.
 func (s *Server) watch(c *conn) {
@@ -225,7 +232,7 @@ func (s *Server) watch(c *conn) {
 	if c.Paused() {
 		want = 0
 	}
-	if len(s.core.Output(&c.Client)) > 0 {
+	if c.Pending() > 0 {
 		want |= loop.Writable
 	}
 	if want == c.watched {

@@ -91,9 +91,14 @@ func PublishSize(v Version, qos byte, topic, props, payload int) int {
 // AppendPublish appends a PUBLISH: flags are the DUP, QoS and RETAIN bits of its first byte, id counts only above QoS 0, props
 // is a raw property list and counts only in version 5. It panics when a length has no encoding, see PublishSize.
 func AppendPublish[T, P, D Bytes](dst []byte, v Version, flags byte, topic T, id uint16, props P, payload D) []byte {
+	return append(AppendPublishHead(dst, v, flags, topic, id, props, len(payload)), payload...)
+}
+
+// AppendPublishHead appends a PUBLISH but for its payload, which is so many bytes long and is to follow it.
+func AppendPublishHead[T, P Bytes](dst []byte, v Version, flags byte, topic T, id uint16, props P, payload int) []byte {
 	qos := qosOf(flags)
 	dst = append(dst, byte(Publish)<<4|flags&0x0F)
-	dst = appendVarint(dst, publishRemaining(v, qos, len(topic), len(props), len(payload)))
+	dst = appendVarint(dst, publishRemaining(v, qos, len(topic), len(props), payload))
 	dst = appendBytes(dst, topic)
 	if qos > 0 {
 		dst = append(dst, byte(id>>8), byte(id))
@@ -101,5 +106,5 @@ func AppendPublish[T, P, D Bytes](dst []byte, v Version, flags byte, topic T, id
 	if v == V5 {
 		dst = appendList(dst, props)
 	}
-	return append(dst, payload...)
+	return dst
 }

@@ -71,6 +71,14 @@ func (l *line) subscribeWith(v packet.Version, n int, qos byte, connect, props [
 	l.flush()
 }
 
+// first is the first run of c's output: all of it, where nothing large is in it.
+func (l *line) first(c *Client) []byte {
+	if c.Pending() == 0 {
+		return nil
+	}
+	return l.Output(c)[0]
+}
+
 // flush writes all output, as often as there is some.
 func (l *line) flush() {
 	for {
@@ -79,7 +87,7 @@ func (l *line) flush() {
 			return
 		}
 		for _, c := range dirty {
-			for out := l.Output(c); len(out) > 0; out = l.Output(c) {
+			for out := l.first(c); len(out) > 0; out = l.first(c) {
 				l.Flushed(c, len(out), l.now)
 			}
 		}
@@ -95,7 +103,7 @@ func (l *line) answer(qos byte) {
 			return
 		}
 		for _, c := range dirty {
-			out := l.Output(c)
+			out := l.first(c)
 			l.ack = l.ack[:0]
 			if c != l.pub {
 				l.ack = appendAcks(l.ack, out, l.idAt, l.whole, qos)
@@ -228,7 +236,7 @@ func BenchmarkFanIn(b *testing.B) {
 						l.give(c, data)
 					}
 					for _, c := range l.Dirty() {
-						out := l.Output(c)
+						out := l.first(c)
 						l.ack = l.ack[:0]
 						if c == l.subs[0] && qos > 0 {
 							l.ack = appendAcks(l.ack, out, l.idAt, l.whole, qos)

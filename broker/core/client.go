@@ -64,6 +64,7 @@ const (
 	flagPaused                           // not read, for it does not read either
 	flagFilled                           // on the list of clients whose output became full, or was since
 	flagMore                             // Receive stopped before a whole packet
+	flagStalled                          // the last write was short, and its rest is still in the output
 )
 
 // Closed says that the connection is over: write what is pending, once, and

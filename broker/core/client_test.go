@@ -212,7 +212,7 @@ func (p *peer) flow() {
 // drain reads all there is.
 func (p *peer) drain() {
 	for !p.stalled {
-		out := p.Broker.Output(&p.c)
+		out := p.output(&p.c)
 		if len(out) == 0 {
 			break
 		}
@@ -229,7 +229,7 @@ func (p *peer) drain() {
 
 // read takes n bytes of the output at most.
 func (p *peer) read(n int) {
-	out := p.Broker.Output(&p.c)
+	out := p.output(&p.c)
 	out = out[:min(n, len(out))]
 	p.take(out)
 	p.Flushed(&p.c, len(out), p.now)

@@ -11,6 +11,8 @@
 //
 //	Open(c)             a connection was accepted
 //	Receive(c, data)    it sent these bytes
+//	Filled()            the clients to write at once, as below
+//	Settle()            the bytes are the caller's again
 //	Lost(c, err)        it is gone
 //	Tick(now)           deadlines that are due
 //	Synced(p)           the journal is safe up to p
@@ -65,6 +67,7 @@ type Broker struct {
 
 	work    int       // subscribers seen to since Receive began
 	filled  []*Client // clients whose output became full
+	loan    loan      // what outputs have of the bytes that Receive was given
 	full    []*Client // what Filled gave out last, reused
 	dirty   []*Client // clients with output, each once
 	turn    []*Client // what Dirty gave out last, reused
@@ -82,6 +85,7 @@ type Broker struct {
 	packet   packet.Packet // the packet being handled
 	pub      publication   // the message being routed
 	forms    [16]form      // its encodings, by version and flags
+	runs     [][]byte      // what Output gave out last
 	scratch  []byte        // the packet that answer sends
 	propsOut []byte        // the property list being made
 	propsIn  []byte        // the one a message came with, less some

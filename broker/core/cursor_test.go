@@ -89,7 +89,7 @@ func TestCursorManyClients(t *testing.T) {
 		r.turn()
 	}
 	for i, s := range all {
-		s.take(r.Broker.Output(&s.c))
+		s.take(r.output(&s.c))
 		if counts[i] < cursorBudget || counts[i] > 3*cursorBudget {
 			t.Errorf("they do not take turns: client %d has %d", i, counts[i])
 		}
@@ -434,7 +434,7 @@ func TestCursorSlowReader(t *testing.T) {
 	var got []string
 	s.hook = func(pkt *packet.Packet) { got = append(got, strings.TrimSpace(string(pkt.Payload))) }
 	for len(got) < n {
-		if size := len(r.Broker.Output(&s.c)); size == 0 || size > outHigh+2*1024 {
+		if size := len(r.output(&s.c)); size == 0 || size > outHigh+2*1024 {
 			t.Fatalf("%d bytes of output after %d messages", size, len(got))
 		}
 		s.read(10_000)

@@ -178,7 +178,7 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 	switch {
 	case c.aliasMax != 0 && !hold && b.fits(c, subID, p, qosOf(flags), 1, now): // one that is held may be passed by one that uses the alias it sets
 		topic, alias := c.aliasFor(p.topic)
-		*buf = packet.AppendPublish(*buf, c.version, flags, topic, id, b.propsFor(p, c.version, alias, subID, now), p.payload)
+		b.appendPublish(c, buf, flags, topic, id, b.propsFor(p, c.version, alias, subID, now), p)
 	case p.forms && subID == 0 && flags&publishDup == 0:
 		f := b.formOf(p, c.version, flags, now)
 		at := len(*buf) + f.id
@@ -187,14 +187,21 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 			(*buf)[at], (*buf)[at+1] = byte(id>>8), byte(id)
 		}
 	default:
-		*buf = packet.AppendPublish(*buf, c.version, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p.payload)
+		b.appendPublish(c, buf, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p)
 	}
 	if hold {
 		c.seal(needs, pass, id)
 		return
 	}
 	b.watchResend(c, id, false)
-	if c.full() && c.flags&flagFilled == 0 {
+	if c.full() {
+		b.fill(c)
+	}
+}
+
+// fill puts c on the list of those whose output is to be written at once.
+func (b *Broker) fill(c *Client) {
+	if c.flags&flagFilled == 0 {
 		c.flags |= flagFilled
 		b.filled = append(b.filled, c)
 	}

@@ -11,11 +11,12 @@ import (
 
 // output is what a connection has to send.
 type output struct {
-	buf []byte
-	off int // of buf is written already
+	buf  []byte
+	off  int   // of buf is written already
+	cuts *cuts // large payloads in between; nil mostly
 }
 
-func (o *output) len() int { return len(o.buf) - o.off }
+func (o *output) len() int { return len(o.buf) - o.off + o.cuts.size() }
 
 // pool keeps what was used for the next to use.
 type pool struct {
@@ -24,6 +25,7 @@ type pool struct {
 	chunks   *chunk
 	chunked  int
 	messages stock
+	cuts     []*cuts
 	windows  []*inflight
 	slots    int // of those
 	held     []*held
@@ -76,59 +78,98 @@ func (b *Broker) Dirty() []*Client {
 	return b.turn
 }
 
-// Filled gives the clients whose output became full since the last call: write
-// them at once. The slice is valid until the next call of any method but those
+// Filled gives the clients whose output became full since the last call, or has a
+// large payload that another's read brought: write them at once. The slice is valid until the next call of any method but those
 // that write.
 func (b *Broker) Filled() []*Client {
 	b.full, b.filled = b.filled, b.full[:0]
 	return b.full
 }
 
-// Output is what c has to send; valid until the next call of any method.
-func (b *Broker) Output(c *Client) []byte { return c.out.buf[c.out.off:] }
+// Pending is the size of what c has to send, in bytes.
+func (c *Client) Pending() int { return c.out.len() }
 
-// Flushed tells that the first n bytes of Output were written. What waits in
-// queues for room follows into the output at once, so Output may be asked again.
+// Output is what c has to send, in one piece or several; valid until the next call
+// of any method.
+func (b *Broker) Output(c *Client) [][]byte {
+	clear(b.runs)
+	b.runs = c.out.parts(b.runs[:0])
+	return b.runs
+}
+
+// Flushed tells that the first n bytes of Output were written, and the socket took
+// no more if there is a rest. What waits in queues for room follows into the
+// output once it is empty, so Output may be asked again.
 func (b *Broker) Flushed(c *Client, n int, now Time) {
 	b.stats.BytesSent += uint64(n)
-	c.out.off += n
+	b.wrote(&c.out, n)
 	if c.resend != nil {
 		c.resend.left(uint64(n), now)
 		b.armResend(c)
 	}
-	if c.out.len() == 0 {
-		b.release(c)
-	} else if c.out.off >= max(outHigh, c.out.len()) { // what is moved is never more than what was written
-		c.out.buf = c.out.buf[:copy(c.out.buf, c.out.buf[c.out.off:])]
-		c.out.off = 0
-	}
-	if c.state != connected || c.out.len() >= outHigh {
+	if c.out.len() > 0 {
+		c.flags |= flagStalled
+		b.tighten(&c.out)
 		return
 	}
-	c.flags &^= flagPaused | flagFilled
-	if c.session.hungry() {
+	c.flags &^= flagStalled | flagPaused | flagFilled
+	b.release(c)
+	if c.state == connected && c.session.hungry() {
 		b.pump(c, now)
 		b.commit()
 	}
 }
 
+// tighten moves what a socket did not take to a buffer of its size, where it is
+// much less than the one it is in, for it may stay there long; and else to the
+// front, once as much was written as there is left.
+func (b *Broker) tighten(o *output) {
+	left := len(o.buf) - o.off
+	old := o.buf
+	switch {
+	case cap(old) >= 2*firstBuffer && cap(old) >= 4*left:
+		o.buf = append(make([]byte, 0, left), old[o.off:]...)
+		b.giveBack(old)
+	case o.off >= max(outHigh, left):
+		o.buf = old[:copy(old, old[o.off:])]
+	default:
+		return
+	}
+	if o.cuts != nil {
+		for i := range o.cuts.list {
+			o.cuts.list[i].at -= o.off
+		}
+	}
+	o.off = 0
+}
+
 // release gives c's empty buffer back.
 func (b *Broker) release(c *Client) {
-	if buf := c.out.buf; buf != nil && cap(buf) <= poolBuffer && b.free.buffered+cap(buf) <= poolBuffers {
+	b.giveBack(c.out.buf)
+	c.out = output{}
+}
+
+func (b *Broker) giveBack(buf []byte) {
+	if buf != nil && cap(buf) <= poolBuffer && b.free.buffered+cap(buf) <= poolBuffers {
 		b.free.buffers = append(b.free.buffers, buf[:0])
 		b.free.buffered += cap(buf)
 	}
-	c.out = output{}
 }
 
 // Discard throws away the output of a closed connection.
 func (b *Broker) Discard(c *Client) {
-	c.out.buf = c.out.buf[:0]
+	for c.out.cuts != nil {
+		b.endCut(&c.out)
+	}
 	b.release(c)
 }
 
-// full says that PUBLISH packets for c should wait in its session's queue.
+// full says that PUBLISH packets for c should wait in its session's queue, where
+// one message does for all who wait for it.
 func (c *Client) full() bool {
+	if c.flags&flagStalled != 0 {
+		return true
+	}
 	n := c.out.len()
 	if c.held != nil {
 		n += len(c.held.buf)

@@ -194,7 +194,7 @@ func TestQueueSlowReader(t *testing.T) {
 			if rnd.IntN(10) == 0 {
 				s.read(rnd.IntN(5000))
 			}
-			if size := r.Broker.Output(&s.c); len(size) > outHigh+2100 {
+			if size := r.output(&s.c); len(size) > outHigh+2100 {
 				t.Fatalf("%d bytes of output", len(size))
 			}
 		}

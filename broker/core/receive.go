@@ -12,13 +12,14 @@ import (
 // It returns how many bytes it used up; the rest is the beginning of a packet
 // and belongs in front of what is read next. need is the whole length of that
 // packet in bytes where it is known already, else 0; it is within the limits. After
-// an error, or a DISCONNECT, the client is Closed and everything is used up. data
-// is not kept.
+// an error, or a DISCONNECT, the client is Closed and everything is used up.
 //
 // It stops early, with whole packets left and c.More true, when outputs became
 // full (see Filled: they are to be written, so that messages for those who read
 // need not wait in queues and overflow them), or when it has seen to so many
-// subscribers that others have waited long enough.
+// subscribers that others have waited long enough. A large payload may be in
+// outputs as a view of data until Settle is called, which must be before data
+// changes and before the next Receive.
 //
 // A panic while the bytes are decoded ends this connection only; one in the
 // broker itself goes on to the caller, for its state cannot be trusted then.

@@ -1,11 +1,15 @@
 package core
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
 	"midge/packet"
 )
+
+// output is Output in one piece.
+func (b *Broker) output(c *Client) []byte { return bytes.Join(b.Output(c), nil) }
 
 // receiveAll is Receive of a transport that does not write before all is taken.
 func receiveAll(b *Broker, c *Client, data []byte, fresh int, now Time) (used, need int) {
@@ -14,6 +18,7 @@ func receiveAll(b *Broker, c *Client, data []byte, fresh int, now Time) (used, n
 		n, need = b.Receive(c, data[used:], fresh, now)
 		used, fresh = used+n, 0
 		b.Filled()
+		b.Settle()
 		if !c.More() {
 			return used, need
 		}

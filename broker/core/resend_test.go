@@ -101,7 +101,7 @@ func TestResendFlushed(t *testing.T) {
 	p.say("t", "1", 1)
 	p.say("t", "2", 1)
 	r.wait(100_000)
-	all := len(r.Broker.Output(&s.c))
+	all := len(r.output(&s.c))
 	if want := 2 * len("\x32\x06\x00\x01t\x00\x011"); all != want {
 		t.Fatalf("%d bytes are in the output, not %d", all, want)
 	}
@@ -130,7 +130,7 @@ func TestResendSlowReader(t *testing.T) {
 	s.got = nil
 	s.stalled = true
 	r.wait(100_000) // fails if it never rests
-	if n := len(r.Broker.Output(&s.c)); n < outHigh || n > outHigh+size+100 {
+	if n := len(r.output(&s.c)); n < outHigh || n > outHigh+size+100 {
 		t.Errorf("%d bytes are in the output", n)
 	}
 	s.flow()

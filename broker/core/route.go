@@ -17,6 +17,7 @@ type publication struct {
 	qos                   byte
 	retain                bool
 	made                  bool   // msg was made for it: it is a user of it until done
+	lends                 bool   // payload is a view of what Receive was given
 	forms                 bool   // worth encoding once for many
 	mark                  uint64 // this message's, see Broker.forms and Session.mark
 }

@@ -161,7 +161,7 @@ func (t *target) flush() {
 // flushOne writes what the client reads.
 func (t *target) flushOne(c *testConn) {
 	for {
-		out := t.b.Output(&c.Client)
+		out := t.b.output(&c.Client)
 		if c.stalled {
 			out = out[:min(len(out), c.flow)]
 			c.flow -= len(out)
