@@ -44,6 +44,7 @@ type Server struct {
 	starved   bool    // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
+	tails      tails  // what is kept of them
 	unadmitted int    // bytes kept for connections before their CONNECT was accepted
 
 	epoch    time.Time // what now counts from
@@ -51,10 +52,6 @@ type Server struct {
 	stopping bool
 	dumping  bool // the subscriptions are being written to stdout
 }
-
-// readBuffer is the size of the shared read buffer, and so the most that one
-// connection brings in one turn, in bytes.
-const readBuffer = 128 << 10
 
 // newServer makes a server that does not listen yet. version is what it calls
 // itself in the log and in $SYS.

@@ -52,6 +52,19 @@ func Writev(fd int, bufs [][]byte) (int, error) {
 	return transfer(unix.SYS_WRITEV, fd, unsafe.Pointer(&vec), n)
 }
 
+// Readv reads once from fd into a and, when that is full, on into b; b may be
+// empty. It is Read with two buffers.
+func Readv(fd int, a, b []byte) (int, error) {
+	if len(b) == 0 {
+		return Read(fd, a)
+	}
+	var vec [2]unix.Iovec
+	vec[0].Base, vec[1].Base = unsafe.SliceData(a), unsafe.SliceData(b)
+	vec[0].SetLen(len(a))
+	vec[1].SetLen(len(b))
+	return transfer(unix.SYS_READV, fd, unsafe.Pointer(&vec), len(vec))
+}
+
 // Close closes fd. The descriptor is gone even if there is an error.
 func Close(fd int) error {
 	return os.NewSyscallError("close", unix.Close(fd))

@@ -83,12 +83,45 @@ func TestWritev(t *testing.T) {
 	}
 }
 
+func TestReadv(t *testing.T) {
+	for _, c := range []struct {
+		sent, a, b string
+	}{
+		{"ab", "ab", ""},
+		{"abc", "abc", ""},
+		{"abcde", "abc", "de"},
+		{"abcdefgh", "abc", "defg"}, // the rest waits
+	} {
+		r, w := pair(t)
+		Write(w, []byte(c.sent))
+		a, b := make([]byte, 3), make([]byte, 4)
+		n, err := Readv(r, a, b)
+		if err != nil || n != len(c.a)+len(c.b) {
+			t.Errorf("%s: %d bytes, %v", c.sent, n, err)
+		}
+		if string(a[:len(c.a)]) != c.a || string(b[:len(c.b)]) != c.b {
+			t.Errorf("%s: got %q and %q", c.sent, a, b)
+		}
+	}
+	r, w := pair(t)
+	Write(w, []byte("ab"))
+	a := make([]byte, 1)
+	if n, err := Readv(r, a, nil); n != 1 || err != nil || a[0] != 'a' {
+		t.Errorf("without a second buffer: %d bytes, %v, %q", n, err, a)
+	}
+	Readv(r, a, nil)
+	if _, err := Readv(r, a, a); err != ErrAgain {
+		t.Errorf("of an empty socket: %v", err)
+	}
+}
+
 func TestBadDescriptor(t *testing.T) {
 	buf := make([]byte, 1)
+	_, readvErr := Readv(-1, buf, buf)
 	_, readErr := Read(-1, buf)
 	_, writeErr := Write(-1, buf)
 	_, writevErr := Writev(-1, [][]byte{buf})
-	for _, err := range []error{readErr, writeErr, writevErr} {
+	for _, err := range []error{readErr, readvErr, writeErr, writevErr} {
 		if err != error(unix.EBADF) {
 			t.Errorf("got %v, want EBADF itself", err)
 		}

@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"midge/broker/core"
+	"midge/broker/loop"
+	"midge/packet"
+)
+
+// readBuffer is the size of the shared read buffer, in bytes.
+const readBuffer = 256 << 10
+
+// What connections may hold in all before their CONNECT was accepted, in bytes.
+const unadmittedMax = 16 << 20
+
+// A tail of largeTail bytes and more is not copied back for each read: the rest of
+// the packet is read to where it is kept. Its room is at most growth times what has
+// arrived, so that a length alone never costs memory.
+const (
+	largeTail = 4 << 10
+	growth    = 4
+)
+
+// read takes in what the socket has, once, and hands it to core.
+func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
+	if c.Paused() {
+		if ready&loop.Hangup != 0 {
+			s.core.Lost(&c.Client, nil, now)
+		}
+		return
+	}
+	if c.More() {
+		return // first what there is
+	}
+	if c.need > 0 && len(c.tail) >= largeTail {
+		s.readLarge(c, now)
+		return
+	}
+	old := copy(s.buf, c.tail)
+	n, err := loop.Read(int(c.Handle), s.buf[old:])
+	if !s.alive(c, n, err, now) {
+		return
+	}
+	data := s.buf[:old+n]
+	used, need := s.receive(c, data, n, now)
+	s.keep(c, data[used:], need)
+}
+
+// readLarge reads more of a large packet to where it is kept, and what follows it
+// into the shared buffer.
+func (s *Server) readLarge(c *conn, now core.Time) {
+	have := len(c.tail)
+	if have == min(cap(c.tail), c.need) {
+		s.moveTail(c, c.tail, c.need)
+	}
+	end := min(cap(c.tail), c.need)
+	behind := s.buf
+	if end < c.need {
+		behind = nil
+	}
+	n, err := loop.Readv(int(c.Handle), c.tail[have:end], behind)
+	if !s.alive(c, n, err, now) {
+		return
+	}
+	here := min(n, end-have)
+	c.tail = c.tail[:have+here]
+	behind = s.buf[:n-here]
+	used, need := s.receive(c, c.tail, n, now)
+	if used < len(c.tail) {
+		s.advance(c, used, need)
+		c.tail = append(c.tail, behind...) // there is some if core had enough for this turn
+		return
+	}
+	s.keep(c, nil, 0)
+	if len(behind) > 0 && !c.Closed() {
+		used, need = s.receive(c, behind, 0, now)
+		s.keep(c, behind[used:], need)
+	}
+}
+
+// receives is how often core may stop for full outputs in one go.
+const receives = 8
+
+// receive hands bytes to core and writes the outputs that become full on the
+// way. Where core has had enough for this turn, the connection goes on in the next.
+func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, need int) {
+	for range receives {
+		var n int
+		n, need = s.core.Receive(&c.Client, data[used:], fresh, now)
+		used, fresh = used+n, 0
+		filled := s.core.Filled()
+		s.flushEach(filled, now)
+		s.core.Settle()
+		if !c.More() || len(filled) == 0 {
+			break
+		}
+	}
+	s.list(c)
+	return used, need
+}
+
+// list has c go on in the next turn, if core left something of it and may have it.
+func (s *Server) list(c *conn) {
+	if c.More() && !c.listed && !c.Paused() {
+		c.listed = true
+		s.again = append(s.again, c)
+	}
+}
+
+// goOn gives core what it left in the last turn.
+func (s *Server) goOn(now core.Time) {
+	s.again, s.going = s.going[:0], s.again
+	for i, c := range s.going {
+		s.going[i] = nil
+		c.listed = false
+		if !c.Closed() && !c.Paused() {
+			used, need := s.receive(c, c.tail, 0, now)
+			s.advance(c, used, need)
+		}
+	}
+}
+
+// alive says whether a read brought bytes; else the connection is told to be
+// lost, or just has nothing.
+func (s *Server) alive(c *conn, n int, err error, now core.Time) bool {
+	switch {
+	case err == loop.ErrAgain:
+		return false
+	case err != nil:
+		s.core.Lost(&c.Client, err, now)
+		return false
+	case n == 0:
+		s.core.Lost(&c.Client, nil, now)
+		return false
+	}
+	return true
+}
+
+// keep stores the beginning of a packet with its connection, or lets the buffer go.
+func (s *Server) keep(c *conn, rest []byte, need int) {
+	if len(rest) == 0 && c.tail == nil {
+		c.need = 0
+		return
+	}
+	s.moveTail(c, rest, need)
+}
+
+// moveTail makes rest c's tail, in a buffer with room for more of a packet of need
+// bytes.
+func (s *Server) moveTail(c *conn, rest []byte, need int) {
+	old := c.tail
+	c.tail, c.need = nil, need
+	if len(rest) > 0 {
+		c.tail = append(s.tails.take(max(len(rest), min(need, growth*len(rest)))), rest...)
+	}
+	s.tails.put(old)
+	s.charge(c)
+}
+
+// advance takes what core used from the beginning of c's tail. The rest stays
+// where it is while it is the greater part.
+func (s *Server) advance(c *conn, used, need int) {
+	rest := c.tail[used:]
+	if len(rest) < used {
+		s.moveTail(c, rest, need)
+		return
+	}
+	c.tail, c.need = rest, need
+	s.charge(c)
+}
+
+// charge counts what is kept for those whose CONNECT was not accepted yet. Above
+// the limit the one that holds most is ended.
+func (s *Server) charge(c *conn) {
+	kept := cap(c.tail)
+	if c.Connected() || c.Closed() {
+		kept = 0
+	}
+	s.unadmitted += kept - c.charged
+	c.charged = kept
+	if s.unadmitted <= unadmittedMax {
+		return
+	}
+	for _, other := range s.conns {
+		if other != nil && other.charged > c.charged {
+			c = other
+		}
+	}
+	s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
+	s.unadmitted -= c.charged
+	c.charged = 0
+}
