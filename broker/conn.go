@@ -95,7 +95,9 @@ func (s *Server) drop(c *conn) {
 	s.tails.put(c.tail)
 	c.tail = nil
 	s.unadmitted -= c.charged
-	loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
+	if !c.Left() {
+		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
+	}
 	loop.Close(int(c.Handle))
 	c.listener.limits.open--
 	s.sockets--

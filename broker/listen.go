@@ -255,7 +255,7 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 	s.conns[fd] = c
 	l.limits.open++
 	s.sockets++
-	if s.conf.ConnectionMessages {
+	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
 		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
 	}
 	s.core.Open(&c.Client, now)

@@ -65,11 +65,15 @@ const (
 	flagFilled                           // on the list of clients whose output became full, or was since
 	flagMore                             // Receive stopped before a whole packet
 	flagStalled                          // the last write was short, and its rest is still in the output
+	flagLeft                             // the client itself ended it
 )
 
 // Closed says that the connection is over: write what is pending, once, and
 // close it.
 func (c *Client) Closed() bool { return c.state == closed }
+
+// Left says that it was the client who ended the connection, not the broker.
+func (c *Client) Left() bool { return c.flags&flagLeft != 0 }
 
 // Connected says that its CONNECT was accepted and it is not closed.
 func (c *Client) Connected() bool { return c.state == connected }

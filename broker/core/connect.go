@@ -315,7 +315,9 @@ func (b *Broker) sendConnack(c *Client, s *Session, present bool, p *packet.Pack
 	if present {
 		flag = 1
 	}
-	b.log.Logf(LogDebug, "Sending CONNACK to %s (%d, 0)", s.id, flag)
+	if b.debug {
+		b.log.Logf(LogDebug, "Sending CONNACK to %s (%d, 0)", s.id, flag)
+	}
 	b.answer(c, barrier, max(b.own(), s.relies), b.connack(c, s.id, present, p))
 	if c.held != nil {
 		c.held.connack = true

@@ -150,7 +150,7 @@ func (b *Broker) Open(c *Client, now Time) {
 func (b *Broker) Lost(c *Client, err error, now Time) {
 	why := causeHungUp
 	if err != nil {
-		why = cause{text: capital(err.Error())}
+		why = cause{text: capital(err.Error()), theirs: true}
 	}
 	b.close(c, why, now)
 	b.commit()

@@ -13,12 +13,13 @@ type cause struct {
 	reason packet.Reason // 0: nothing is sent
 	text   string        // after "disconnected: "; "" is a DISCONNECT of the client's own
 	quiet  bool          // not logged
+	theirs bool          // the client ended it; what else it sent is of no interest
 }
 
 // The causes mosquitto knows.
 var (
-	causeLeft      = cause{}
-	causeHungUp    = cause{text: "connection closed by client"}
+	causeLeft      = cause{theirs: true}
+	causeHungUp    = cause{text: "connection closed by client", theirs: true}
 	causeTimeout   = cause{reason: packet.KeepAliveTimeout, text: "exceeded timeout"}
 	causeProtocol  = cause{reason: packet.ProtocolError, text: "protocol error"}
 	causeMalformed = cause{reason: packet.MalformedPacket, text: "malformed packet"}

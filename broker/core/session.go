@@ -29,6 +29,9 @@ func (b *Broker) endConnection(c *Client, why cause) {
 	}
 	c.state = closed
 	c.held, c.aliases = nil, nil
+	if why.theirs {
+		c.flags |= flagLeft
+	}
 	b.disarm(&c.timer)
 	b.stopResend(c)
 	b.addDirty(c)
@@ -38,7 +41,7 @@ func (b *Broker) endConnection(c *Client, why cause) {
 
 // logEnd is mosquitto's line for the end of a connection.
 func (b *Broker) logEnd(c *Client, why cause) {
-	if !b.cfg.ConnectionMessages || why.quiet {
+	if !b.cfg.ConnectionMessages || why.quiet || !b.log.Enabled(LogNotice) {
 		return
 	}
 	if why.text == "" {

@@ -95,7 +95,9 @@ func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32)
 	if b.recording(s) {
 		b.rec.Subscribe(sub)
 	}
-	b.log.Logf(LogSubscribe, "%s %d %s", s.id, options&persist.OptionQoS, filter)
+	if b.log.Enabled(LogSubscribe) {
+		b.log.Logf(LogSubscribe, "%s %d %s", s.id, options&persist.OptionQoS, filter)
+	}
 	if !shared && (sub.RetainHandling() == 0 || sub.RetainHandling() == 1 && isNew) {
 		b.startCursor(s, sub)
 	} else {
@@ -183,7 +185,9 @@ func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s", filter)
 	}
-	b.log.Logf(LogUnsubscribe, "%s %s", s.id, filter)
+	if b.log.Enabled(LogUnsubscribe) {
+		b.log.Logf(LogUnsubscribe, "%s %s", s.id, filter)
+	}
 	sub, ok := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: view(filter)})
 	if !ok {
 		return packet.NoSubscriptionExisted

@@ -1,12 +1,14 @@
 package loop
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -161,18 +163,39 @@ func zoneIndex(zone string) (uint32, error) {
 // zone; it is the zero AddrPort for a Unix socket. When nobody is waiting, err
 // is ErrAgain itself. A connection that broke before it was accepted is passed
 // over. With EMFILE or ENFILE the connection still waits: see Reserve.
+//
+// It is the plain call and not unix.Accept4, which allocates what it returns and
+// makes another call to ask the new socket for its protocol.
 func Accept(fd int) (nfd int, addr netip.AddrPort, err error) {
 	for {
-		nfd, from, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		var from unix.RawSockaddrInet6 // has room for IPv4; a Unix socket's name may be cut off
+		size := uint32(unsafe.Sizeof(from))
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&from)),
+			uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch {
-		case err == nil:
-			return nfd, addrPort(from), nil
-		case err == ErrAgain:
+		case errno == 0:
+			return int(n), peerAddr(&from), nil
+		case errno == ErrAgain:
 			return -1, netip.AddrPort{}, ErrAgain
-		case !ofConnection(err):
-			return -1, netip.AddrPort{}, os.NewSyscallError("accept4", err)
+		case !ofConnection(errno):
+			return -1, netip.AddrPort{}, os.NewSyscallError("accept4", errno)
 		}
 	}
+}
+
+// peerAddr reads the address that the kernel has filled in.
+func peerAddr(from *unix.RawSockaddrInet6) netip.AddrPort {
+	var ip netip.Addr
+	switch from.Family {
+	case unix.AF_INET:
+		ip = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(from)).Addr)
+	case unix.AF_INET6:
+		ip = netip.AddrFrom16(from.Addr)
+	default:
+		return netip.AddrPort{}
+	}
+	port := (*[2]byte)(unsafe.Pointer(&from.Port)) // in network order, and at the same place in both
+	return netip.AddrPortFrom(ip, binary.BigEndian.Uint16(port[:]))
 }
 
 // ofConnection reports whether err, from accept, speaks of the connection that
