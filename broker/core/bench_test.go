@@ -314,6 +314,46 @@ func BenchmarkOffline(b *testing.B) {
 	perMessage(b, n)
 }
 
+// BenchmarkSubscribe: 100 clients make 1000 subscriptions each, every one in a packet
+// of its own, 500 in a read. One operation is all of them.
+func BenchmarkSubscribe(b *testing.B) {
+	const clients, each, read = 100, 1000, 500
+	var data [clients][each / read][]byte
+	for i := range clients * each {
+		client, k := i/each, i%each
+		s := packet.Packet{Type: packet.Subscribe, ID: uint16(k + 1), Filters: packet.Filters{Options: true,
+			Raw: packet.AppendSubscription(nil, fmt.Sprintf("site/%d/dev%d/state", client, k), 0)}}
+		data[client][k/read] = s.Append(data[client][k/read], packet.V311)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		cfg := wide()
+		cfg.SysInterval = 10_000
+		l := newLine(b, cfg)
+		for i := range clients {
+			l.subs = append(l.subs, l.dial(packet.V311, fmt.Sprintf("sub%d", i), true, nil))
+		}
+		for part := range each / read {
+			for i, c := range l.subs {
+				l.give(c, data[i][part])
+				l.flush()
+			}
+		}
+	}
+	perMessage(b, clients*each)
+}
+
+// BenchmarkRetain: 100,000 messages are retained, each of a topic of its own. One
+// operation is all of them.
+func BenchmarkRetain(b *testing.B) {
+	const n = 100_000
+	b.ReportAllocs()
+	for b.Loop() {
+		retainedLine(b, n)
+	}
+	perMessage(b, n)
+}
+
 // instant is a recorder whose records are safe when the test says so; it keeps none.
 type instant struct{ newest persist.Position }
 

@@ -38,17 +38,25 @@ type feed struct {
 }
 
 // startCursor begins the delivery of what is retained for a subscription. One
-// that is still under way for the same filter begins anew [MQTT-3.8.4-3].
+// that is still under way for the same filter begins anew [MQTT-3.8.4-3]. Most
+// filters find nothing, which one look tells: then there is no cursor.
 func (b *Broker) startCursor(s *Session, sub *persist.Subscription) {
 	b.stopCursor(s, sub.Filter)
+	pos := topic.NewCursor(sub.Filter)
+	if b.retained.Read(&pos, 1, notYet) {
+		return
+	}
 	b.number++
-	cur := &cursor{pos: topic.NewCursor(sub.Filter), sub: sub, num: b.number, until: b.number}
+	cur := &cursor{pos: pos, sub: sub, num: b.number, until: b.number}
 	if s.cursors == nil {
 		s.cursors = &cursors{by: make(map[string]*cursor)}
 	}
 	s.cursors.add(cur)
 	b.recordCursor(s, cur)
 }
+
+// notYet leaves the first message that matches unread.
+func notYet(*persist.Message) bool { return false }
 
 // keepCursor has the delivery that is still under way for an earlier subscription
 // to the filter, if there is one, go on as sub says.
