@@ -194,9 +194,9 @@ func (k *checker) retained(b *Broker) {
 func (k *checker) timers(b *Broker) {
 	b.timers.Scan(func(d due) bool {
 		switch o := d.what.(type) {
-		case *Client:
-			k.same("the timer of "+o.name(), timer{d.at, d.num}, o.timer)
-			k.not(o.state == closed, "a timer of a closed client: %s", o.name())
+		case *vigil:
+			k.same("the timer of a vigil", timer{d.at, d.num}, o.timer)
+			k.vigil(o)
 		case *Session:
 			k.same("the timer of session "+o.id, timer{d.at, d.num}, o.timer)
 			k.not(b.sessions[o.id] != o, "a timer of a session that is gone: %s", o.id)
@@ -250,6 +250,17 @@ func spoil(m *message) {
 	m.QoS, m.Expires, m.Stored = 9, 0, 0
 }
 
+// vigil: its list is whole, and nobody in it is gone or has longer.
+func (k *checker) vigil(v *vigil) {
+	for link := &v.first; *link != nil; link = &(*link).next {
+		c := *link
+		k.not(c.link != link, "what points to %s in its vigil is another", c.name())
+		k.not(c.state == closed, "a vigil for a closed client: %s", c.name())
+		k.not(c.state == connected && c.keepAlive == 0, "a vigil for %s, without a keep alive", c.name())
+		k.not(v.timer.at > c.deadline(), "a vigil for %s is late", c.name())
+	}
+}
+
 // outputs: clients are on the lists that their flags say, once.
 func (k *checker) outputs(b *Broker) {
 	seen := map[*Client]bool{}
@@ -281,8 +292,10 @@ func (t *target) checkEmpty() error {
 	k.same("SharedSubscriptions", b.stats.SharedSubscriptions, 0)
 	k.same("holding", len(b.holding), 0)
 	b.timers.Scan(func(d due) bool {
-		switch d.what.(type) {
+		switch o := d.what.(type) {
 		case *sysTree, *sweeper:
+		case *vigil:
+			k.not(o.first != nil, "a vigil is left")
 		default:
 			k.not(true, "a timer is left: %T", d.what)
 		}

@@ -42,9 +42,10 @@ type Client struct {
 	maxPacket int   // the largest packet the client takes, in bytes
 
 	session   *Session
-	heard     Time // when the last packet came
-	keepAlive Time // 0: none
-	timer     timer
+	heard     Time     // when the last packet came
+	next      *Client  // of those to be heard of by the same second, see vigil
+	link      **Client // what points to it in that list; nil while it is in none
+	keepAlive uint16   // seconds; 0: none
 	aliases   *aliases // topic aliases, both ways; nil until one is used
 	resend    *resend  // for retry_interval; nil mostly
 	over      int      // bytes of answers appended while the output was full

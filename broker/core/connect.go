@@ -243,7 +243,7 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	c.session, s.client = s, c
 	c.state = connected
 	b.online++
-	c.keepAlive = Time(b.keepAlive(cn)) * 1000
+	c.keepAlive = b.keepAlive(cn)
 	c.window = b.windowFor(p)
 	if p.Props.Has(packet.TopicAliasMaximum) {
 		c.aliasMax = min(p.Props.TopicAliasMaximum, c.Listener.MaxAliasOut)
@@ -259,9 +259,9 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	}
 	s.window.rewind()
 	if c.keepAlive > 0 {
-		b.arm(&c.timer, now+c.silence(), c)
+		b.keepVigil(c, now)
 	} else {
-		b.disarm(&c.timer)
+		c.leaveVigil()
 	}
 	b.stats.MaxClients = max(b.stats.MaxClients, len(b.sessions))
 	b.recordSession(s, persist.Never)

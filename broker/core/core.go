@@ -63,7 +63,8 @@ type Broker struct {
 	marks    uint64 // counts routed messages, see Session.mark
 
 	timers *btree.BTreeG[due]
-	timed  uint64 // numbers the timers
+	timed  uint64          // numbers the timers
+	vigils map[Time]*vigil // by their time
 
 	work    int       // subscribers seen to since Receive began
 	filled  []*Client // clients whose output became full
@@ -108,6 +109,7 @@ func New(cfg Config, opt Options, now Time) *Broker {
 		rand:     opt.Rand,
 		sessions: make(map[string]*Session),
 		groups:   make(map[string]*share),
+		vigils:   make(map[Time]*vigil),
 		subs:     btree.NewBTreeGOptions(lessSubscription, btree.Options{NoLocks: true}),
 		timers:   btree.NewBTreeGOptions(lessDue, btree.Options{NoLocks: true, Degree: 64}),
 	}
@@ -142,7 +144,7 @@ func (b *Broker) Open(c *Client, now Time) {
 	c.maxPacket = anyPacket
 	b.sockets++
 	b.stats.Sockets++
-	b.arm(&c.timer, now+connectTimeout, c)
+	b.keepVigil(c, now)
 }
 
 // Lost tells that the connection is gone without a DISCONNECT: err is nil when

@@ -196,8 +196,8 @@ func TestGivenBack(t *testing.T) {
 			p.retain("t/"+itoa(i)+"/x", "", 1)
 		}
 		r.bare()
-		if r.retained.Len() != 0 || r.stats.RetainedBytes != 0 || r.timers.Len() != 0 {
-			t.Errorf("%d retained messages of %d bytes and %d timers are left", r.retained.Len(), r.stats.RetainedBytes, r.timers.Len())
+		if r.retained.Len() != 0 || r.stats.RetainedBytes != 0 || r.timers.Len() > len(r.vigils) {
+			t.Errorf("%d retained messages of %d bytes and %d timers are left", r.retained.Len(), r.stats.RetainedBytes, r.timers.Len()-len(r.vigils))
 		}
 		pooled(t, r)
 		r.lines, r.dirty, r.Broker.turn, r.feeding = nil, nil, nil, nil

@@ -32,7 +32,7 @@ func (b *Broker) endConnection(c *Client, why cause) {
 	if why.theirs {
 		c.flags |= flagLeft
 	}
-	b.disarm(&c.timer)
+	c.leaveVigil()
 	b.stopResend(c)
 	b.addDirty(c)
 	b.sockets--

@@ -2,10 +2,8 @@ package core
 
 import "midge/persist"
 
-// Deadlines live in one tree, ordered by time and number. A client's keep
-// alive is checked lazily: a packet stores the time it came, and the deadline
-// is moved only when the old one comes due. So a packet costs no timer work,
-// and an idle client one visit in 1.5 times its keep alive.
+// Deadlines live in one tree, ordered by time and number. Those of keep alives
+// share its entries, see keepalive.go.
 
 // timer is an owner's place in the tree; zero when it has none.
 type timer struct {
@@ -49,22 +47,6 @@ func (b *Broker) disarm(t *timer) {
 		*t = timer{}
 	}
 }
-
-// due: the client sent no CONNECT, or nothing for 1.5 times its keep alive
-// ([MQTT-3.1.2-24], v5 [MQTT-3.1.2-22]).
-func (c *Client) due(b *Broker, now Time) {
-	c.timer = timer{}
-	switch {
-	case c.state == closed:
-	case c.state == opened || now >= c.heard+c.silence():
-		b.close(c, causeTimeout, now)
-	default:
-		b.arm(&c.timer, c.heard+c.silence(), c)
-	}
-}
-
-// silence is how long a connected client may send nothing.
-func (c *Client) silence() Time { return c.keepAlive * 3 / 2 }
 
 // due: a session's will or its end has come.
 func (s *Session) due(b *Broker, now Time) {
