@@ -8,24 +8,38 @@ import (
 )
 
 // conn is one connection: core's Client and its socket. One with nothing
-// pending owns no buffer.
+// pending owns no buffer. Its size class is three lines of the processor's cache,
+// so that the beginning of the Client is one.
 type conn struct {
 	core.Client
-	listener *listener
-	addr     netip.AddrPort // of the other end; not for a Unix socket
-	tail     []byte         // the beginning of a packet whose rest is to come
-	need     int            // the whole length of that packet where it is known
-	charged  int            // bytes of tail counted in Server.unadmitted
-	watched  loop.Events    // what the poller watches
-	listed   bool           // on Server.again
-	blocked  bool           // the socket took less than it was given: wait for it
+	ip      [16]byte    // address of the other end; 0 for a Unix socket
+	port    uint16      // its port
+	watched loop.Events // what the poller watches
+	listed  bool        // on Server.again
+	blocked bool        // the socket took less than it was given: wait for it
+	tail    []byte      // the beginning of a packet whose rest is to come
+	need    int         // the whole length of that packet where it is known
+	charged int         // bytes of tail counted in Server.unadmitted
+}
+
+// newConn makes the connection of an accepted socket, which the poller watches.
+func newConn(fd int, l *core.Listener, addr netip.AddrPort) *conn {
+	c := &conn{watched: loop.Readable, port: addr.Port()}
+	if addr.IsValid() {
+		c.ip = addr.Addr().As16()
+	}
+	c.Handle, c.Listener = int32(fd), l
+	return c
 }
 
 // remote is a conn as the other end of its connection.
 type remote conn
 
-func (r *remote) Host() string { return r.addr.Addr().Unmap().String() }
-func (r *remote) Port() int    { return int(r.addr.Port()) }
+func (r *remote) Host() string { return netip.AddrFrom16(r.ip).Unmap().String() }
+func (r *remote) Port() int    { return int(r.port) }
+
+// remote finds the other end of a client's connection.
+func (s *Server) remote(c *core.Client) core.Remote { return (*remote)(s.conns[c.Handle]) }
 
 // writes is how often a connection is written in one turn, when its queue keeps
 // its output filled.
@@ -99,6 +113,6 @@ func (s *Server) drop(c *conn) {
 		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	}
 	loop.Close(int(c.Handle))
-	c.listener.limits.open--
+	s.limits[c.Listener].open--
 	s.sockets--
 }

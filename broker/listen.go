@@ -16,10 +16,9 @@ import (
 // listener is one listening socket. A listener of the configuration may have
 // several: one for each address family, or address of its host name.
 type listener struct {
-	fd     int
-	path   string // of a Unix socket, to be removed at the end
-	limits *limits
-	core   *core.Listener
+	fd   int
+	path string // of a Unix socket, to be removed at the end
+	core *core.Listener
 }
 
 // limits of a configured listener, and what counts against them, shared by its
@@ -65,20 +64,21 @@ func (s *Server) listen(ports []int) error {
 // open opens the sockets of one configured listener.
 func (s *Server) open(l *conf.Listener) error {
 	common := coreListener(l)
+	s.limits[common] = &limits{max: l.MaxConnections}
 	if l.Path != "" {
 		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", l.Path)
-		return s.add("unix", l.Path, unixBacklog, common, &limits{max: l.MaxConnections})
+		return s.add("unix", l.Path, unixBacklog, common)
 	}
 	addrs, err := addresses(l)
 	if err != nil {
 		return err
 	}
-	shared := &limits{max: l.MaxConnections}
+	common.Remote = s.remote
 	var failed error
 	opened := 0
 	for _, a := range addrs {
 		s.log.Logf(core.LogInfo, "Opening ipv%s listen socket on port %d.", a.network[len("tcp"):], l.Port)
-		if err := s.add(a.network, a.address, tcpBacklog, common, shared); err != nil {
+		if err := s.add(a.network, a.address, tcpBacklog, common); err != nil {
 			failed = err
 			if a.optional {
 				continue
@@ -133,7 +133,7 @@ func addresses(l *conf.Listener) ([]address, error) {
 }
 
 // add opens one socket.
-func (s *Server) add(network, address string, backlog int, common *core.Listener, shared *limits) error {
+func (s *Server) add(network, address string, backlog int, common *core.Listener) error {
 	fd, err := loop.Listen(network, address, backlog)
 	if err != nil {
 		if network != "unix" && errors.Is(err, syscall.EACCES) {
@@ -145,7 +145,7 @@ func (s *Server) add(network, address string, backlog int, common *core.Listener
 		loop.Close(fd)
 		return err
 	}
-	l := &listener{fd: fd, core: common, limits: shared}
+	l := &listener{fd: fd, core: common}
 	if network == "unix" {
 		l.path = address
 	}
@@ -225,17 +225,9 @@ func (s *Server) refused(l *listener, err error) {
 
 // welcome makes a connection of an accepted socket.
 func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
-	c := &conn{listener: l, watched: loop.Readable}
-	c.Handle, c.Listener = int32(fd), l.core
-	if addr.IsValid() {
-		c.addr, c.Remote = addr, (*remote)(c)
-	}
-	full := l.limits.max > 0 && l.limits.open >= l.limits.max ||
-		s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections
-	if full {
-		if s.conf.ConnectionMessages {
-			s.log.Logf(core.LogNotice, "Client connection from %s denied: max_connections exceeded.", c.Host())
-		}
+	lim := s.limits[l.core]
+	if lim.max > 0 && lim.open >= lim.max || s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections {
+		s.deny(l, addr)
 		loop.Close(fd)
 		return
 	}
@@ -249,14 +241,27 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 		loop.Close(fd)
 		return
 	}
+	c := newConn(fd, l.core, addr)
 	for fd >= len(s.conns) {
 		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
 	}
 	s.conns[fd] = c
-	l.limits.open++
+	lim.open++
 	s.sockets++
 	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
 		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
 	}
 	s.core.Open(&c.Client, now)
+}
+
+// deny logs that a connection was one too many.
+func (s *Server) deny(l *listener, addr netip.AddrPort) {
+	if !s.conf.ConnectionMessages {
+		return
+	}
+	from := l.path
+	if addr.IsValid() {
+		from = addr.Addr().Unmap().String()
+	}
+	s.log.Logf(core.LogNotice, "Client connection from %s denied: max_connections exceeded.", from)
 }

@@ -36,12 +36,13 @@ type Server struct {
 	reserve *loop.Reserve
 
 	listeners []*listener
-	conns     []*conn // by descriptor
-	sockets   int     // connections open
-	again     []*conn // left whole packets with their tail: to go on in the next turn
-	going     []*conn // those of this turn, reused
-	closing   []*conn // to be closed at the end of the turn
-	starved   bool    // it was said that descriptors have run out
+	limits    map[*core.Listener]*limits // of each configured listener
+	conns     []*conn                    // by descriptor
+	sockets   int                        // connections open
+	again     []*conn                    // left whole packets with their tail: to go on in the next turn
+	going     []*conn                    // those of this turn, reused
+	closing   []*conn                    // to be closed at the end of the turn
+	starved   bool                       // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
 	tails      tails  // what is kept of them
@@ -67,8 +68,9 @@ func newServer(c *conf.Config, version string, log *Log) (*Server, error) {
 	}
 	s := &Server{
 		conf: c, version: version, log: log, poll: poll, reserve: reserve,
-		buf:   make([]byte, readBuffer),
-		epoch: time.Now(),
+		limits: make(map[*core.Listener]*limits),
+		buf:    make([]byte, readBuffer),
+		epoch:  time.Now(),
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
 	s.core = core.New(coreConfig(c, version), core.Options{Log: log, Rand: newRand()}, s.now())

@@ -15,12 +15,7 @@ type aliases struct {
 	out map[string]uint16 // ours towards the client, first come, first served
 }
 
-func (c *Client) aliasTable() *aliases {
-	if c.aliases == nil {
-		c.aliases = new(aliases)
-	}
-	return c.aliases
-}
+func (c *Client) aliasTable() *aliases { return &c.more().aliases }
 
 // resolve is the topic of a PUBLISH that carries an alias: it sets the alias, or
 // uses it when the topic is empty (v5 3.3.2.3.4).

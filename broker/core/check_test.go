@@ -58,11 +58,11 @@ func (k *checker) sessions(b *Broker) {
 			k.online++
 			k.not(c.session != s, "%s: its client has another session", id)
 			k.not(c.state != connected, "%s: its client is not connected", id)
-			k.same(id+": ends at", s.endsAt, persist.Never)
-			k.not(s.timer.num != 0, "%s: a timer while connected", id)
+			k.not(s.absence != nil, "%s: absent while connected", id)
 		} else {
 			k.not(!s.durable(), "%s: gone, and does not outlive its connection", id)
-			k.not(s.endsAt == persist.Never != (s.expiry == noExpiry), "%s: expiry %d, ends at %d", id, s.expiry, s.endsAt)
+			ends := s.absence.endsAt
+			k.not(ends == persist.Never != (s.expiry == noExpiry), "%s: expiry %d, ends at %d", id, s.expiry, ends)
 		}
 		k.window(s)
 		k.waiting(b, s)
@@ -198,11 +198,11 @@ func (k *checker) timers(b *Broker) {
 			k.same("the timer of a vigil", timer{d.at, d.num}, o.timer)
 			k.vigil(o)
 		case *Session:
-			k.same("the timer of session "+o.id, timer{d.at, d.num}, o.timer)
+			k.same("the timer of session "+o.id, timer{d.at, d.num}, o.absence.timer)
 			k.not(b.sessions[o.id] != o, "a timer of a session that is gone: %s", o.id)
 			k.not(o.client != nil, "a timer of a session online: %s", o.id)
 		case *retrier:
-			k.same("a retry timer", timer{d.at, d.num}, o.resend.timer)
+			k.same("a retry timer", timer{d.at, d.num}, (*Client)(o).resend().timer)
 		}
 		return true
 	})

@@ -28,7 +28,8 @@ type Remote interface {
 // Closed says so. The exported fields are the transport's to set.
 //
 // What every delivery looks at fills the first 64 bytes, a line of the
-// processor's cache: a fan-out goes over many clients.
+// processor's cache: a fan-out goes over many clients. What few have is in extra,
+// for an idle client is to cost little.
 type Client struct {
 	Handle    int32 // the transport's own name for the connection
 	state     state
@@ -36,23 +37,34 @@ type Client struct {
 	flags     clientFlags
 	aliasMax  uint16 // topic aliases the client takes
 	window    uint16 // QoS 1 and 2 messages the client takes at once
-	expiry    uint32 // Session Expiry Interval asked for in CONNECT
+	maxPacket int32  // the largest packet the client takes, in bytes
 	out       output
 	held      *held // packets that wait for the journal; nil mostly
-	maxPacket int   // the largest packet the client takes, in bytes
 
 	session   *Session
 	heard     Time     // when the last packet came
-	next      *Client  // of those to be heard of by the same second, see vigil
+	next      *Client  // of those to be looked at at the same time, see vigil
 	link      **Client // what points to it in that list; nil while it is in none
-	keepAlive uint16   // seconds; 0: none
-	aliases   *aliases // topic aliases, both ways; nil until one is used
-	resend    *resend  // for retry_interval; nil mostly
+	extra     *extra   // nil mostly
 	over      int      // bytes of answers appended while the output was full
-	claim     string   // the client id of a CONNECT that was refused
+	keepAlive uint16   // seconds; 0: none
 
 	Listener *Listener
-	Remote   Remote // the other end; nil for a Unix socket
+}
+
+// extra is what few connections have.
+type extra struct {
+	aliases aliases // topic aliases, both ways
+	resend  *resend // for retry_interval; nil while nothing is watched
+	claim   string  // the client id of a CONNECT that was refused
+}
+
+// more gives the client's extra, which it has from then on.
+func (c *Client) more() *extra {
+	if c.extra == nil {
+		c.extra = new(extra)
+	}
+	return c.extra
 }
 
 type clientFlags uint16
@@ -67,6 +79,7 @@ const (
 	flagMore                             // Receive stopped before a whole packet
 	flagStalled                          // the last write was short, and its rest is still in the output
 	flagLeft                             // the client itself ended it
+	flagBrief                            // its CONNECT asked for a session that ends with it
 )
 
 // Closed says that the connection is over: write what is pending, once, and
@@ -101,17 +114,45 @@ type Session struct {
 	subs     int32  // how many subscriptions
 	nextID   uint16 // the last packet identifier given out
 	dropping bool   // told in the log that messages are dropped
-	listener int    // port
+	markAt   int32  // the place in Broker.copies of the message in mark
+	mark     uint64 // the last message routed to it, where each client gets one copy
 
-	origin   *persist.Origin     // of its messages
+	origin   *persist.Origin     // of its messages; nil before the first, where there is no user name
 	relies   persist.Position    // of the newest record of it
-	mark     uint64              // the last message routed to it, where each client gets one copy
-	markAt   int                 // and its place in Broker.copies
 	incoming map[uint16]incoming // QoS 2 from the client, until PUBREL
+	will     *persist.Will
+	absence  *absence // nil while connected
+}
 
-	will   *persist.Will
-	endsAt Time // when it ends, offline; Never else
-	timer  timer
+// absence is a session's time without a connection.
+type absence struct {
+	endsAt   Time // when it ends; may be Never
+	timer    timer
+	listener int // port that the last connection came by
+}
+
+// from is the origin of the session's messages.
+func (s *Session) from() *persist.Origin {
+	if s.origin == nil {
+		s.origin = &persist.Origin{ClientID: s.id}
+	}
+	return s.origin
+}
+
+// username is that of its client, or "".
+func (s *Session) username() string {
+	if s.origin == nil {
+		return ""
+	}
+	return s.origin.Username
+}
+
+// port is that of the listener that the session was last connected by.
+func (s *Session) port() int {
+	if s.client != nil {
+		return s.client.Listener.Port
+	}
+	return s.absence.listener
 }
 
 // noExpiry is a Session Expiry Interval that never ends [MQTT 3.1.2.11.2].
@@ -125,25 +166,25 @@ func (c *Client) name() string {
 	switch {
 	case c.session != nil:
 		return c.session.id
-	case c.claim != "":
-		return c.claim
+	case c.extra != nil && c.extra.claim != "":
+		return c.extra.claim
 	}
 	return c.Host()
 }
 
 // Host is the peer's address without port; a Unix socket's is its path.
 func (c *Client) Host() string {
-	if c.Remote == nil {
+	if c.Listener.Remote == nil {
 		return c.Listener.Path
 	}
-	return c.Remote.Host()
+	return c.Listener.Remote(c).Host()
 }
 
 // Peer is the peer's address and port as mosquitto writes them, without brackets.
 func (c *Client) Peer() string {
 	port := 0
-	if c.Remote != nil {
-		port = c.Remote.Port()
+	if c.Listener.Remote != nil {
+		port = c.Listener.Remote(c).Port()
 	}
 	return c.Host() + ":" + itoa(port)
 }

@@ -39,14 +39,15 @@ type Config struct {
 // changed while in use.
 type Listener struct {
 	Port          int
-	Path          string // of a Unix socket, else ""
-	Anonymous     bool   // clients may connect without credentials
-	EmptyClientID bool   // a client id may be empty
-	AutoIDPrefix  string // of the client ids the broker makes up
-	MaxQoS        byte   // the highest QoS a client may publish with and is granted
-	MaxAlias      uint16 // topic aliases a client may use
-	MaxAliasOut   uint16 // topic aliases the broker uses towards a client
-	Versions      uint8  // a bit, 1<<version, for each protocol version it accepts
+	Path          string               // of a Unix socket, else ""
+	Anonymous     bool                 // clients may connect without credentials
+	EmptyClientID bool                 // a client id may be empty
+	AutoIDPrefix  string               // of the client ids the broker makes up
+	MaxQoS        byte                 // the highest QoS a client may publish with and is granted
+	MaxAlias      uint16               // topic aliases a client may use
+	MaxAliasOut   uint16               // topic aliases the broker uses towards a client
+	Remote        func(*Client) Remote // the other end of a connection; nil for a Unix socket
+	Versions      uint8                // a bit, 1<<version, for each protocol version it accepts
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

@@ -66,7 +66,7 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 	cn := &p.Connect
 	c.version = cn.Version
 	if p.Props.Has(packet.MaximumPacketSize) {
-		c.maxPacket = int(min(p.Props.MaximumPacketSize, anyPacket))
+		c.maxPacket = int32(min(p.Props.MaximumPacketSize, anyPacket))
 	}
 	if cn.Bridge {
 		c.flags |= flagBridge
@@ -83,7 +83,7 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		b.reject(c, id, refuseClients, now)
 		return nil
 	}
-	if len(b.connack(c, id, false, p)) > c.maxPacket {
+	if len(b.connack(c, id, false, p)) > int(c.maxPacket) {
 		b.reject(c, id, refuseSmall, now)
 		return nil
 	}
@@ -151,7 +151,7 @@ func (b *Broker) reject(c *Client, id string, r *refusal, now Time) {
 		b.log.Logf(LogDebug, "Sending CONNACK to %s (0, %d)", c.Host(), code)
 		b.answer(c, follows, 0, packet.AppendConnack(b.scratch[:0], c.version, false, code, b.refusalProps(c)))
 	}
-	c.claim = id
+	c.more().claim = id
 	b.close(c, cause{text: r.text}, now)
 }
 
@@ -248,13 +248,14 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	if p.Props.Has(packet.TopicAliasMaximum) {
 		c.aliasMax = min(p.Props.TopicAliasMaximum, c.Listener.MaxAliasOut)
 	}
-	c.expiry = sessionExpiry(p)
-	s.expiry = b.capExpiry(c.expiry)
-	s.endsAt = persist.Never
-	s.listener = c.Listener.Port
+	asked := sessionExpiry(p)
+	if asked == 0 {
+		c.flags |= flagBrief
+	}
+	s.expiry = b.capExpiry(asked)
 	s.dropping = false
-	b.disarm(&s.timer)
-	if s.origin == nil || s.origin.Username != view(cn.Username) {
+	b.endAbsence(s)
+	if s.username() != view(cn.Username) {
 		s.origin = &persist.Origin{ClientID: s.id, Username: string(cn.Username)}
 	}
 	s.window.rewind()
@@ -333,7 +334,7 @@ func (b *Broker) connack(c *Client, id string, present bool, p *packet.Packet) [
 	}
 	b.propsOut = b.connackProps(b.propsOut[:0], c, id, p, true)
 	pkt := packet.AppendConnack(b.scratch[:0], c.version, present, 0, b.propsOut)
-	if len(pkt) > c.maxPacket {
+	if len(pkt) > int(c.maxPacket) {
 		b.propsOut = b.connackProps(b.propsOut[:0], c, id, p, false)
 		pkt = packet.AppendConnack(b.scratch[:0], c.version, present, 0, b.propsOut)
 	}

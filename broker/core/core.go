@@ -136,7 +136,7 @@ func (b *Broker) Configure(cfg Config, now Time) {
 	b.commit()
 }
 
-// Open takes in a connection whose transport has set Handle, Remote and Listener.
+// Open takes in a connection whose transport has set Handle and Listener.
 // It has connectTimeout for its CONNECT.
 func (b *Broker) Open(c *Client, now Time) {
 	c.state = opened

@@ -150,10 +150,10 @@ func (b *Broker) tooLarge(c *Client, sub *persist.Subscription, p *publication, 
 // Maximum Packet Size, and has an encoding at all.
 func (b *Broker) fits(c *Client, subID uint32, p *publication, qos byte, alias uint16, now Time) bool {
 	const rest = 32 // the most that topic, properties and payload do not account for
-	if len(p.topic)+len(p.props)+len(p.payload)+rest <= c.maxPacket {
+	if len(p.topic)+len(p.props)+len(p.payload)+rest <= int(c.maxPacket) {
 		return true
 	}
-	return b.sizeFor(c, subID, p, qos, alias, now) <= c.maxPacket
+	return b.sizeFor(c, subID, p, qos, alias, now) <= int(c.maxPacket)
 }
 
 func (b *Broker) sizeFor(c *Client, subID uint32, p *publication, qos byte, alias uint16, now Time) int {

@@ -128,7 +128,7 @@ func (x *chaos) end(p *peer) string {
 	case x.rnd.IntN(2) == 0:
 		p.drop()
 		return "drop"
-	case p.v == packet.V5 && p.c.expiry != 0 && x.rnd.IntN(2) == 0:
+	case p.v == packet.V5 && p.c.flags&flagBrief == 0 && x.rnd.IntN(2) == 0:
 		left := uint32(x.rnd.IntN(3))
 		p.send(&packet.Packet{Type: packet.Disconnect, Props: packet.Properties{
 			Raw: packet.AppendUint32Property(nil, packet.SessionExpiry, left)}})

@@ -103,8 +103,8 @@ func (b *Broker) Output(c *Client) [][]byte {
 func (b *Broker) Flushed(c *Client, n int, now Time) {
 	b.stats.BytesSent += uint64(n)
 	b.wrote(&c.out, n)
-	if c.resend != nil {
-		c.resend.left(uint64(n), now)
+	if r := c.resend(); r != nil {
+		r.left(uint64(n), now)
 		b.armResend(c)
 	}
 	if c.out.len() > 0 {
@@ -188,7 +188,7 @@ func (b *Broker) answer(c *Client, p passing, needs persist.Position, pkt []byte
 // answerFor is answer with a packet that belongs to a delivery, or to none.
 func (b *Broker) answerFor(c *Client, p passing, needs persist.Position, pkt []byte, delivery uint16) {
 	b.scratch = pkt[:0]
-	if len(pkt) > c.maxPacket { // v5 [MQTT-3.1.2-24], [MQTT-3.1.2-25]
+	if len(pkt) > int(c.maxPacket) { // v5 [MQTT-3.1.2-24], [MQTT-3.1.2-25]
 		b.log.Logf(LogNotice, "Dropping too large outgoing %v for %s (%d bytes)", packet.Type(pkt[0]>>4), c.name(), len(pkt))
 		return
 	}

@@ -36,7 +36,7 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 	m := &b.pub
 	*m = publication{} // then field by field: a copy of a whole one just built stalls the processor
 	m.topic, m.props, m.payload = name, b.travelling(p), view(p.Payload)
-	m.origin, m.from = c.session.origin, c.session
+	m.origin, m.from = c.session.from(), c.session
 	m.expires, m.qos, m.retain, m.lends = expiresAt(p, now), p.QoS, p.Retain, true
 	if p.QoS == 2 {
 		return b.publish2(c, p, m)

@@ -186,9 +186,9 @@ func (b *Broker) disconnect(c *Client, p *packet.Packet, now Time) error {
 		b.log.Logf(LogDebug, "Received DISCONNECT from %s", s.id)
 	}
 	if p.Props.Has(packet.SessionExpiry) {
-		if c.expiry == 0 && p.Props.SessionExpiry != 0 {
+		if c.flags&flagBrief != 0 && p.Props.SessionExpiry != 0 {
 			return &fault{cause: causeProtocol, why: fmt.Sprintf(
-				"DISCONNECT packet with mismatched session-expiry-interval (%d:%d).", c.expiry, p.Props.SessionExpiry)}
+				"DISCONNECT packet with mismatched session-expiry-interval (0:%d).", p.Props.SessionExpiry)}
 		}
 		s.expiry = b.capExpiry(p.Props.SessionExpiry)
 	}

@@ -109,9 +109,9 @@ func (im *image) keep(b *Broker, id string, s *Session) {
 	if s.client == nil && s.expiry == noExpiry {
 		gone = 0
 	} else if s.client == nil {
-		gone = s.endsAt - Time(s.expiry)*1000
+		gone = s.absence.endsAt - Time(s.expiry)*1000
 	}
-	to.self = &persist.Session{ClientID: id, Username: s.origin.Username, Listener: s.listener, Expiry: s.expiry, Gone: gone}
+	to.self = &persist.Session{ClientID: id, Username: s.username(), Listener: s.port(), Expiry: s.expiry, Gone: gone}
 	b.subs.Ascend(&persist.Subscription{ClientID: id}, func(sub *persist.Subscription) bool {
 		if sub.ClientID == id {
 			to.subs[sub.Filter] = sub

@@ -21,6 +21,14 @@ type resend struct {
 	timer   timer
 }
 
+// resend is what is watched for c, or nil.
+func (c *Client) resend() *resend {
+	if c.extra == nil {
+		return nil
+	}
+	return c.extra.resend
+}
+
 // watched is one PUBLISH or PUBREL.
 type watched struct {
 	at       uint64
@@ -48,11 +56,13 @@ func (b *Broker) watchResend(c *Client, id uint16, pubrel bool) {
 	if d == nil {
 		return
 	}
-	if c.resend == nil {
-		c.resend = new(resend)
+	r := c.resend()
+	if r == nil {
+		r = new(resend)
+		c.more().resend = r
 	}
-	at := c.resend.written + uint64(c.out.len())
-	c.resend.leaving = append(c.resend.leaving, watched{at, d.num, id, pubrel})
+	at := r.written + uint64(c.out.len())
+	r.leaving = append(r.leaving, watched{at, d.num, id, pubrel})
 }
 
 // left tells that n bytes were written.
@@ -69,7 +79,7 @@ func (r *resend) left(n uint64, now Time) {
 // armResend sets the client's retry deadline if it has none. While the output is
 // full there is none: Flushed sets it.
 func (b *Broker) armResend(c *Client) {
-	r := c.resend
+	r := c.resend()
 	r.prune(c.session)
 	if r.timer.num == 0 && len(r.gone) > 0 && b.cfg.RetryInterval > 0 && c.state == connected && !c.full() {
 		b.arm(&r.timer, Time(r.gone[0].at)+b.cfg.RetryInterval, (*retrier)(c))
@@ -94,7 +104,7 @@ type retrier Client
 
 func (t *retrier) due(b *Broker, now Time) {
 	c := (*Client)(t)
-	r := c.resend
+	r := c.resend()
 	r.timer = timer{}
 	if c.state != connected || b.cfg.RetryInterval == 0 {
 		return
@@ -113,8 +123,8 @@ func (t *retrier) due(b *Broker, now Time) {
 
 // stopResend forgets what was watched.
 func (b *Broker) stopResend(c *Client) {
-	if c.resend != nil {
-		b.disarm(&c.resend.timer)
-		c.resend = nil
+	if r := c.resend(); r != nil {
+		b.disarm(&r.timer)
+		c.extra.resend = nil
 	}
 }

@@ -74,7 +74,7 @@ func TestResendNever(t *testing.T) {
 		s.expect("PUBLISH t 1 q1 id1", "PUBLISH t 2 q2 id2", "PUBREL id2")
 		r.wait(200_000)
 		s.expect()
-		if s.c.resend != nil {
+		if s.c.resend() != nil {
 			t.Errorf("version %d is watched", v)
 		}
 		r.bare()
@@ -238,7 +238,7 @@ func TestResendSteady(t *testing.T) {
 		}
 		s.got = nil
 		r.wait(10)
-		if w := s.c.resend; w != nil && len(w.leaving)+len(w.gone) > 200 {
+		if w := s.c.resend(); w != nil && len(w.leaving)+len(w.gone) > 200 {
 			t.Fatalf("after %d messages %d are watched", i, len(w.leaving)+len(w.gone))
 		}
 	}

@@ -166,7 +166,7 @@ func (b *Broker) collect(s *Session, sub *persist.Subscription, p *publication, 
 		to = &b.copies[s.markAt]
 	}
 	if to == nil {
-		s.mark, s.markAt = p.mark, len(b.copies)
+		s.mark, s.markAt = p.mark, int32(len(b.copies))
 		b.copies = append(b.copies, copyFor{session: s, sub: sub})
 		to = &b.copies[len(b.copies)-1]
 	}

@@ -28,12 +28,15 @@ func (b *Broker) endConnection(c *Client, why cause) {
 		b.stats.MessagesSent++
 	}
 	c.state = closed
-	c.held, c.aliases = nil, nil
+	c.held = nil
 	if why.theirs {
 		c.flags |= flagLeft
 	}
 	c.leaveVigil()
 	b.stopResend(c)
+	if c.extra != nil {
+		c.extra.aliases = aliases{}
+	}
 	b.addDirty(c)
 	b.sockets--
 	b.logEnd(c, why)
@@ -55,6 +58,7 @@ func (b *Broker) logEnd(c *Client, why cause) {
 // of the Will Delay and the session's end (v5 [MQTT-3.1.2-8]); without a delay
 // at once.
 func (b *Broker) detach(s *Session, now Time) {
+	port := s.port()
 	s.client = nil
 	b.online--
 	if s.waiting != nil && (!b.cfg.QueueQoS0 || !s.durable()) {
@@ -72,9 +76,9 @@ func (b *Broker) detach(s *Session, now Time) {
 		return
 	}
 	b.passOn(s, false, now)
-	s.endsAt = persist.Never
+	s.absence = &absence{endsAt: persist.Never, listener: port}
 	if s.expiry != noExpiry {
-		s.endsAt = now + Time(s.expiry)*1000
+		s.absence.endsAt = now + Time(s.expiry)*1000
 	}
 	if w := s.will; w != nil {
 		if w.Delay == 0 {
@@ -87,9 +91,17 @@ func (b *Broker) detach(s *Session, now Time) {
 	b.recordSession(s, now)
 }
 
+// endAbsence forgets when the session was to end.
+func (b *Broker) endAbsence(s *Session) {
+	if s.absence != nil {
+		b.disarm(&s.absence.timer)
+		s.absence = nil
+	}
+}
+
 // endSession is the end of all there is to a session.
 func (b *Broker) endSession(s *Session, now Time) {
-	b.disarm(&s.timer)
+	b.endAbsence(s)
 	b.removeSubscriptions(s)
 	b.passOn(s, true, now)
 	if s.will != nil {
@@ -149,7 +161,7 @@ func (b *Broker) recordSession(s *Session, gone Time) {
 	}
 	b.record(s)
 	b.rec.Session(persist.Session{
-		ClientID: s.id, Username: s.origin.Username, Listener: s.listener,
+		ClientID: s.id, Username: s.username(), Listener: s.port(),
 		Expiry: s.expiry, Gone: gone, LastID: s.nextID,
 	})
 }

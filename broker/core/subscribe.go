@@ -38,7 +38,7 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 		}
 		n++
 	}
-	if c.version == packet.V5 && answerSize(n) > c.maxPacket {
+	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
 		return faultOversize
 	}
 	var id uint32
@@ -149,7 +149,7 @@ func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 		}
 		n++
 	}
-	if c.version == packet.V5 && answerSize(n) > c.maxPacket {
+	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
 		return faultOversize
 	}
 	b.codes = b.codes[:0]

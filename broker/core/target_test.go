@@ -87,8 +87,9 @@ func (t *target) Open(client string) error {
 	t.ports++
 	l := t.listener
 	c := &testConn{name: client}
+	port := testRemote(40000 + t.ports)
+	l.Remote = func(*Client) Remote { return port }
 	c.Listener = &l
-	c.Remote = testRemote(40000 + t.ports)
 	t.conns[client] = c
 	t.b.Open(&c.Client, t.now)
 	return nil

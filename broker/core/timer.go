@@ -50,15 +50,12 @@ func (b *Broker) disarm(t *timer) {
 
 // due: a session's will or its end has come.
 func (s *Session) due(b *Broker, now Time) {
-	s.timer = timer{}
-	if s.client != nil {
-		return
-	}
+	s.absence.timer = timer{}
 	if s.will != nil && s.will.Due <= now {
 		b.publishWill(s, now)
 		b.commit()
 	}
-	if s.endsAt <= now {
+	if s.absence.endsAt <= now {
 		b.stats.Expired++
 		b.log.Logf(LogNotice, "Expiring client %s due to timeout.", s.id)
 		b.endSession(s, now)
@@ -69,9 +66,9 @@ func (s *Session) due(b *Broker, now Time) {
 
 // armSession sets the deadline of an offline session: its will or its end.
 func (b *Broker) armSession(s *Session) {
-	at := s.endsAt
+	at := s.absence.endsAt
 	if s.will != nil {
 		at = min(at, s.will.Due)
 	}
-	b.arm(&s.timer, at, s)
+	b.arm(&s.absence.timer, at, s)
 }

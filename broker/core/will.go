@@ -14,7 +14,7 @@ func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
 	m := publication{
 		topic: view(cn.WillTopic), payload: view(cn.WillPayload),
 		props:  view(b.without(props, packet.WillDelay, packet.MessageExpiry)),
-		origin: s.origin, expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
+		origin: s.from(), expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
 	}
 	w := &persist.Will{Message: b.message(&m).keep(), Due: persist.Never}
 	if props.Has(packet.WillDelay) {
