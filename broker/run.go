@@ -35,6 +35,7 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // Run starts the broker and returns the process's exit status when it was told
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
+	heedMemoryLimit(systemCgroups())
 	version := Compatible(o.Version)
 	logging := logOptions(c, o)
 	if c.PidFile != "" {
