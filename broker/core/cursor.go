@@ -56,7 +56,7 @@ func (b *Broker) startCursor(s *Session, sub *persist.Subscription) {
 }
 
 // notYet leaves the first message that matches unread.
-func notYet(*persist.Message) bool { return false }
+func notYet(*message) bool { return false }
 
 // keepCursor has the delivery that is still under way for an earlier subscription
 // to the filter, if there is one, go on as sub says.
