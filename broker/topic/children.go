@@ -51,54 +51,55 @@ func (c *children[K, V]) sole() *node[K, V] {
 	return c.only
 }
 
-// find returns the child for one level of a filter, or nil.
-func (c *children[K, V]) find(level string, h hashing) *node[K, V] {
+// find returns the child for one level of a filter, or nil. at is the number in
+// the tree that it has, or that add is to put it under.
+func (c *children[K, V]) find(level string, h hashing) (n *node[K, V], at uint64) {
 	if level == "+" {
-		return c.plus
+		return c.plus, 0
 	}
 	return c.literal(level, h)
 }
 
-// literal returns the child for one level of a name, or nil.
-func (c *children[K, V]) literal(level string, h hashing) *node[K, V] {
+// literal is find for one level of a name.
+func (c *children[K, V]) literal(level string, h hashing) (n *node[K, V], at uint64) {
 	if c.many == nil {
 		if c.only != nil && c.only.begins(level) {
-			return c.only
+			return c.only, 0
 		}
-		return nil
+		return nil, 0
 	}
-	for at := h.of(level); ; at++ {
+	for at = h.of(level); ; at++ {
 		n, ok := c.many.Get(at)
 		if !ok || n.begins(level) {
-			return n
+			return n, at
 		}
 	}
 }
 
-// add takes in a child for whose first level there is none.
-func (c *children[K, V]) add(n *node[K, V], h hashing) {
+// add takes in a child where find has found none.
+func (c *children[K, V]) add(n *node[K, V], at uint64, h hashing) {
 	switch {
 	case n.first() == "+":
 		c.plus = n
 	case c.many != nil:
-		c.insert(n, h)
+		c.many.Set(at, n)
 	case c.only != nil:
-		c.many = new(btree.Map[uint64, *node[K, V]])
-		c.insert(c.only, h)
-		c.insert(n, h)
-		c.only = nil
+		c.fork(n, h)
 	default:
 		c.only = n
 	}
 }
 
-func (c *children[K, V]) insert(n *node[K, V], h hashing) {
-	at := h.of(n.first())
-	for taken := true; taken; at++ {
-		if _, taken = c.many.Get(at); !taken {
-			c.many.Set(at, n)
-		}
+// fork makes the tree, with the only child and n in it.
+func (c *children[K, V]) fork(n *node[K, V], h hashing) {
+	c.many = new(btree.Map[uint64, *node[K, V]])
+	first, second := h.of(c.only.first()), h.of(n.first())
+	if first == second {
+		second++
 	}
+	c.many.Set(first, c.only)
+	c.many.Set(second, n)
+	c.only = nil
 }
 
 // del removes the child n.

@@ -13,7 +13,8 @@ import (
 // by their levels, and what Match visits is bounded by what was subscribed. All
 // memory of a filter is given back when its last entry goes.
 //
-// Filters are legal ones, see [CheckFilter]; they are copied, not kept.
+// Filters are legal ones, see [CheckFilter]. Set keeps parts of them, so they
+// must not be views of a buffer.
 type Index[K comparable, V any] struct {
 	root       node[K, V] // its label is empty and stands for no level
 	count      int        // entries in all lists
@@ -53,10 +54,10 @@ func (x *Index[K, V]) place(path string) *node[K, V] {
 	n := &x.root
 	for {
 		level, _, _ := strings.Cut(path, "/")
-		child := n.below.find(level, x.hash)
+		child, at := n.below.find(level, x.hash)
 		if child == nil {
-			child = &node[K, V]{label: strings.Clone(path)}
-			n.below.add(child, x.hash)
+			child = &node[K, V]{label: path}
+			n.below.add(child, at, x.hash)
 			return child
 		}
 		end := common(child.label, path)
@@ -85,7 +86,7 @@ func (x *Index[K, V]) Delete(filter string, k K) (old V, deleted bool) {
 		old, deleted = n.own.del(k)
 	} else if n.multi != nil {
 		old, deleted = n.multi.del(k)
-		if len(n.multi.entries) == 0 {
+		if n.multi.len() == 0 {
 			n.multi = nil
 		}
 	}
@@ -102,7 +103,8 @@ func (x *Index[K, V]) lookup(path string) (n, parent *node[K, V]) {
 	n = &x.root
 	for {
 		level, _, _ := strings.Cut(path, "/")
-		n, parent = n.below.find(level, x.hash), n
+		parent = n
+		n, _ = n.below.find(level, x.hash)
 		if n == nil || !startsWith(path, n.label) {
 			return nil, nil
 		}
@@ -134,17 +136,17 @@ func (x *Index[K, V]) prune(n, parent *node[K, V]) {
 // other levels as bytes compare. The entries are read-only, and the index must
 // not be changed meanwhile. It is for dumps and tests: it allocates.
 func (x *Index[K, V]) Walk(visit func(filter string, e []Entry[K, V]) bool) {
-	if x.root.multi != nil && !visit("#", x.root.multi.entries) {
+	if x.root.multi != nil && !visit("#", x.root.multi.all()) {
 		return
 	}
 	var path []byte
 	for ahead := x.root.steps(0, nil); len(ahead) > 0; {
 		s := ahead[len(ahead)-1]
 		path = append(path[:s.depth], s.n.label...)
-		if len(s.n.own.entries) > 0 && !visit(string(path), s.n.own.entries) {
+		if s.n.own.len() > 0 && !visit(string(path), s.n.own.all()) {
 			return
 		}
-		if s.n.multi != nil && !visit(string(path)+"/#", s.n.multi.entries) {
+		if s.n.multi != nil && !visit(string(path)+"/#", s.n.multi.all()) {
 			return
 		}
 		path = append(path, '/')

@@ -20,14 +20,21 @@ func (x *Index[K, V]) check() error {
 		if n != &x.root && n.idle() && n.below.len() < 2 {
 			return fmt.Errorf("node %q is needless", n.label)
 		}
-		if n.multi != nil && len(n.multi.entries) == 0 {
+		if n.multi != nil && n.multi.len() == 0 {
 			return fmt.Errorf("node %q has an empty list", n.label)
 		}
 		for _, l := range []*list[K, V]{&n.own, n.multi} {
 			if l == nil {
 				continue
 			}
-			count += len(l.entries)
+			count += l.len()
+			if l.many == nil {
+				continue
+			}
+			if l.few != 0 || l.len() < 2 {
+				return fmt.Errorf("node %q keeps %d entries in a crowd", n.label, l.len())
+			}
+			l := l.many
 			for i, e := range l.entries {
 				if l.at != nil && l.at[e.Key] != i {
 					return fmt.Errorf("node %q: %v is at %d, not at %d", n.label, e.Key, i, l.at[e.Key])
@@ -46,7 +53,7 @@ func (x *Index[K, V]) check() error {
 		}
 		var err error
 		c.each(func(child *node[K, V]) {
-			if c.find(child.first(), x.hash) != child {
+			if n, _ := c.find(child.first(), x.hash); n != child {
 				err = fmt.Errorf("node %q does not find %q", n.label, child.first())
 			}
 			if e := visit(child); e != nil {

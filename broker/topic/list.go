@@ -11,44 +11,62 @@ type Entry[K comparable, V any] struct {
 const atMin = 32
 
 // A list holds the entries of one filter in a slice, because matching reads
-// slices fastest.
+// slices fastest. Most lists have one entry: it is kept in the list itself.
 //
-// An array that a list leaves behind may still be seen by an old result of
-// Match or by the cache. It is cleared, so that what it held can be freed.
+// A place that an entry leaves may still be seen by an old result of Match or by
+// the cache. It is cleared, so that what it held can be freed.
 type list[K comparable, V any] struct {
+	one  [1]Entry[K, V]
+	few  int          // entries in one; 0 with many
+	many *crowd[K, V] // all entries, if there are two or more
+}
+
+type crowd[K comparable, V any] struct {
 	entries []Entry[K, V]
 	at      map[K]int // nil in a short list
 }
 
+// len returns the number of entries.
+func (l *list[K, V]) len() int {
+	if l.many != nil {
+		return len(l.many.entries)
+	}
+	return l.few
+}
+
+// all returns the entries.
+func (l *list[K, V]) all() []Entry[K, V] {
+	if l.many != nil {
+		return l.many.entries
+	}
+	return l.one[:l.few:l.few]
+}
+
 // find returns the position of k, or -1.
 func (l *list[K, V]) find(k K) int {
-	if l.at != nil {
-		if i, ok := l.at[k]; ok {
-			return i
-		}
-		return -1
+	if l.many != nil {
+		return l.many.find(k)
 	}
-	for i := range l.entries {
-		if l.entries[i].Key == k {
-			return i
-		}
+	if l.few == 1 && l.one[0].Key == k {
+		return 0
 	}
 	return -1
 }
 
 func (l *list[K, V]) set(k K, v V) (old V, replaced bool) {
 	if i := l.find(k); i >= 0 {
-		old, l.entries[i].Value = l.entries[i].Value, v
+		e := &l.all()[i]
+		old, e.Value = e.Value, v
 		return old, true
 	}
-	if len(l.entries) == cap(l.entries) {
-		l.resize(max(1, 2*cap(l.entries)))
-	}
-	l.entries = append(l.entries, Entry[K, V]{k, v})
-	if l.at != nil {
-		l.at[k] = len(l.entries) - 1
-	} else if len(l.entries) > atMin {
-		l.locate()
+	switch {
+	case l.many != nil:
+		l.many.add(Entry[K, V]{k, v})
+	case l.few == 0:
+		l.one[0], l.few = Entry[K, V]{k, v}, 1
+	default:
+		l.many = &crowd[K, V]{entries: []Entry[K, V]{l.one[0], {k, v}}}
+		l.one[0], l.few = Entry[K, V]{}, 0
 	}
 	return old, false
 }
@@ -59,44 +77,86 @@ func (l *list[K, V]) del(k K) (old V, deleted bool) {
 	if i < 0 {
 		return old, false
 	}
-	last := len(l.entries) - 1
-	old = l.entries[i].Value
-	l.entries[i] = l.entries[last]
-	if l.at != nil {
-		l.at[l.entries[i].Key] = i
-		delete(l.at, k)
+	old = l.all()[i].Value
+	if l.many == nil {
+		l.one[0], l.few = Entry[K, V]{}, 0
+		return old, true
 	}
-	l.entries[last] = Entry[K, V]{}
-	l.entries = l.entries[:last]
-	l.shrink()
+	l.many.del(i)
+	if len(l.many.entries) == 1 {
+		l.one[0], l.few = l.many.entries[0], 1
+		clear(l.many.entries)
+		l.many = nil
+	}
 	return old, true
 }
 
-// shrink gives memory back when the list has become much shorter.
-func (l *list[K, V]) shrink() {
-	if len(l.entries) <= atMin/2 {
-		l.at = nil
+func (c *crowd[K, V]) find(k K) int {
+	if c.at != nil {
+		if i, ok := c.at[k]; ok {
+			return i
+		}
+		return -1
 	}
-	if cap(l.entries) < 8 || len(l.entries) > cap(l.entries)/4 {
+	for i := range c.entries {
+		if c.entries[i].Key == k {
+			return i
+		}
+	}
+	return -1
+}
+
+func (c *crowd[K, V]) add(e Entry[K, V]) {
+	if len(c.entries) == cap(c.entries) {
+		c.resize(2 * cap(c.entries))
+	}
+	c.entries = append(c.entries, e)
+	if c.at != nil {
+		c.at[e.Key] = len(c.entries) - 1
+	} else if len(c.entries) > atMin {
+		c.locate()
+	}
+}
+
+// del removes the entry at i.
+func (c *crowd[K, V]) del(i int) {
+	last := len(c.entries) - 1
+	k := c.entries[i].Key
+	c.entries[i] = c.entries[last]
+	if c.at != nil {
+		c.at[c.entries[i].Key] = i
+		delete(c.at, k)
+	}
+	c.entries[last] = Entry[K, V]{}
+	c.entries = c.entries[:last]
+	c.shrink()
+}
+
+// shrink gives memory back when the list has become much shorter.
+func (c *crowd[K, V]) shrink() {
+	if len(c.entries) <= atMin/2 {
+		c.at = nil
+	}
+	if cap(c.entries) < 8 || len(c.entries) > cap(c.entries)/4 {
 		return
 	}
-	l.resize(2 * len(l.entries))
-	if l.at != nil {
-		l.locate() // maps do not shrink by themselves
+	c.resize(2 * len(c.entries))
+	if c.at != nil {
+		c.locate() // maps do not shrink by themselves
 	}
 }
 
 // resize moves the entries to an array of n.
-func (l *list[K, V]) resize(n int) {
-	old := l.entries
-	l.entries = append(make([]Entry[K, V], 0, n), old...)
+func (c *crowd[K, V]) resize(n int) {
+	old := c.entries
+	c.entries = append(make([]Entry[K, V], 0, n), old...)
 	clear(old)
 }
 
 // locate builds the map of positions.
-func (l *list[K, V]) locate() {
-	l.at = make(map[K]int, len(l.entries))
-	for i := range l.entries {
-		l.at[l.entries[i].Key] = i
+func (c *crowd[K, V]) locate() {
+	c.at = make(map[K]int, len(c.entries))
+	for i := range c.entries {
+		c.at[c.entries[i].Key] = i
 	}
 }

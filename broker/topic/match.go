@@ -51,7 +51,7 @@ func (s *search[K, V]) run(root *node[K, V], topic string, h hashing) [][]Entry[
 		v := s.ahead[len(s.ahead)-1]
 		s.ahead = s.ahead[:len(s.ahead)-1]
 		if v.level < 0 {
-			s.found = append(s.found, v.n.multi.entries)
+			s.found = append(s.found, v.n.multi.all())
 		} else {
 			s.visit(v.n, v.level, true, h)
 		}
@@ -80,10 +80,10 @@ func (s *search[K, V]) begin(topic string) {
 func (s *search[K, V]) visit(n *node[K, V], level int, wild bool, h hashing) {
 	if level == len(s.starts)-1 {
 		if n.multi != nil {
-			s.found = append(s.found, n.multi.entries)
+			s.found = append(s.found, n.multi.all())
 		}
-		if len(n.own.entries) > 0 {
-			s.found = append(s.found, n.own.entries)
+		if n.own.len() > 0 {
+			s.found = append(s.found, n.own.all())
 		}
 		return
 	}
@@ -93,7 +93,7 @@ func (s *search[K, V]) visit(n *node[K, V], level int, wild bool, h hashing) {
 	if wild && n.below.plus != nil {
 		s.follow(n.below.plus, level)
 	}
-	if child := n.below.literal(s.topic[s.starts[level]:s.starts[level+1]-1], h); child != nil {
+	if child, _ := n.below.literal(s.topic[s.starts[level]:s.starts[level+1]-1], h); child != nil {
 		s.follow(child, level)
 	}
 }

@@ -6,6 +6,10 @@ import "strings"
 // end. It is there because a filter ends with it, or with "/#" behind it, or
 // because two filters part behind it; never for less, the root aside. Hence
 // there are fewer than twice as many nodes as filters.
+//
+// A label is a view of the filter that the node was made for, which therefore
+// stays in memory with the node. That is not much more than the path to it: where
+// a node ends before its filter, split has given it a label of its own.
 type node[K comparable, V any] struct {
 	label string         // one or more levels, '/' between them, no "#"
 	below children[K, V] // what may follow
@@ -15,7 +19,7 @@ type node[K comparable, V any] struct {
 
 // idle reports whether no filter ends here.
 func (n *node[K, V]) idle() bool {
-	return len(n.own.entries) == 0 && n.multi == nil
+	return n.own.len() == 0 && n.multi == nil
 }
 
 // first returns the first level of the label.
@@ -50,13 +54,12 @@ func common(a, b string) int {
 }
 
 // split divides the node at a '/' of its label. It keeps what is before; the
-// rest, and all it had, goes to a new child. Labels are copied, lest a short one
-// keeps a long one in memory.
+// rest, and all it had, goes to a new child.
 func (n *node[K, V]) split(slash int, h hashing) {
 	child := *n
-	child.label = strings.Clone(n.label[slash+1:])
+	child.label = n.label[slash+1:]
 	*n = node[K, V]{label: strings.Clone(n.label[:slash])}
-	n.below.add(&child, h)
+	n.below.add(&child, 0, h)
 }
 
 // absorb undoes split: an idle node with one child becomes that child.
