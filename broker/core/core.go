@@ -57,6 +57,7 @@ type Broker struct {
 	shared topic.Index[*share, struct{}]                // shared subscriptions, by the filter behind $share/group/
 	groups map[string]*share                            // by the whole filter
 	subs   *btree.BTreeG[*persist.Subscription]         // all subscriptions, by client id and filter
+	near   btree.PathHint                               // where in subs the last was put: the next is often its neighbour
 
 	retained topic.Retained[*message]
 	number   uint64 // counts messages stored and deliveries, see persist.Message.Stored

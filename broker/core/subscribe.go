@@ -115,7 +115,7 @@ func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, 
 		_, replaced := b.index.Set(sub.Filter, s, sub)
 		isNew = !replaced
 	}
-	b.subs.Set(sub)
+	b.subs.SetHint(sub, &b.near)
 	if isNew {
 		s.subs++
 		b.countSubscription(shared, 1)
