@@ -33,14 +33,20 @@ func (r *Retained[M]) Len() int { return r.tree.Len() }
 func (r *Retained[M]) Set(name string, m M) (old M, replaced bool) {
 	r.seek(name)
 	was, replaced := r.tree.Set(string(r.key), kept[M]{m})
-	r.renew(!replaced)
+	if replaced {
+		r.renew()
+	} else {
+		r.added = true
+	}
 	return was.message, replaced
 }
 
 // Delete removes the message of name and returns it, if there was one.
 func (r *Retained[M]) Delete(name string) (old M, deleted bool) {
 	was, deleted := r.tree.Delete(r.seek(name))
-	r.renew(false)
+	if deleted {
+		r.renew()
+	}
 	return was.message, deleted
 }
 
@@ -84,14 +90,15 @@ func (r *Retained[M]) Walk(visit func(name string, m M) bool) {
 
 // When the B-tree splits a node, the halves share its array, and each sees a part
 // of it. Once one has moved to another array, what it left behind is kept by the
-// other, out of sight: as many old messages as there are names, if these came in
-// order. But a node that is copied on write gets an array of its own. So while
-// names are being added, Set and Delete sweep the tree, renewNames names after
-// every renewEvery changes, and have each node copied. A sweep during which no
-// name was added is the last.
+// other, out of sight: as many messages as there are names, if these came in
+// order. That is no loss until one of them is replaced or deleted. But a node that
+// is copied on write gets an array of its own. So once names have been added, Set
+// and Delete sweep the tree, renewNames names after every renewEvery messages that
+// left, and have each node copied. A sweep during which no name was added is the
+// last.
 //
-// Thus a message that has left is let go after at most two sweeps, which take
-// Len/4 changes and a few.
+// Thus a message that has left is let go after at most two sweeps, during which
+// Len/4 others leave and a few. Names that are only added cost nothing.
 const (
 	renewEvery = 16
 	renewNames = 128
@@ -99,16 +106,15 @@ const (
 
 // renewal is the state of these sweeps.
 type renewal struct {
-	changes uint8  // counted round and round
-	added   bool   // names were added since the sweep began
-	going   bool   // a sweep is under way
-	from    string // it has come to this key
+	left  uint8  // messages that left, counted round and round
+	added bool   // names were added since the sweep began
+	going bool   // a sweep is under way
+	from  string // it has come to this key
 }
 
-// renew notes a change and goes on with the sweep when it is time to.
-func (r *Retained[M]) renew(added bool) {
-	r.added = r.added || added
-	if r.changes++; r.changes%renewEvery != 0 {
+// renew notes that a message left, and goes on with the sweep when it is time to.
+func (r *Retained[M]) renew() {
+	if r.left++; r.left%renewEvery != 0 {
 		return
 	}
 	if !r.going {

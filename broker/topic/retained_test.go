@@ -207,29 +207,35 @@ func TestRetainedLetsGo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var r Retained[*message]
 			var gone []weak.Pointer[message]
-			parts := 0
 			for i := range n {
 				name := fmt.Sprintf("a/%04d", c.nth(i))
 				m := &message{name: name}
 				gone = append(gone, weak.Make(m))
-				from := r.from
 				r.Set(name, m)
-				if r.going && r.from != from {
-					parts++
-				}
 			}
-			if parts < n/renewEvery/2 {
-				t.Errorf("the sweeps went on %d times in %d changes", parts, n)
+			if r.going {
+				t.Error("a sweep though no message has left")
 			}
+			parts := 0
 			for i := range n {
+				from := r.from
 				name := fmt.Sprintf("a/%04d", c.nth(i))
 				if i%10 == 0 {
 					r.Delete(name)
 				} else {
 					r.Set(name, &message{name: name})
 				}
+				if i%4 == 0 {
+					r.Set(name+"+", &message{name: name})
+				}
+				if r.going && r.from != from {
+					parts++
+				}
 			}
-			for i := range n/4 + 64 { // two sweeps
+			if parts < n/renewEvery/2 {
+				t.Errorf("the sweeps went on %d times when %d messages left", parts, n)
+			}
+			for i := range r.Len()/4 + 64 { // two sweeps
 				r.Set("a/0001", &message{name: fmt.Sprint("a/0001", i)})
 			}
 			runtime.GC()
