@@ -1,23 +1,35 @@
 package topic
 
-import "hash/maphash"
-
-// The bounds of the cache. There are 1024 slots of 56 bytes, each with a name and
-// its lists, at most 1.1 MB. An array that a list has left stays in memory until
-// its slot is used again; with 16 bytes for an entry these are at most 4 MB. A
+// The bounds of the cache. It has at most 1024 sets of 4 slots, each with a name
+// and its lists, at most 5 MB. An array that a list has left, or a node that had
+// one, stays in memory until its slot is used again; these are at most 11 MB. A
 // result beyond the bounds is not kept: it takes longer to deliver than to find.
 const (
-	cacheSlots    = 1024
+	cacheSetsMin  = 16 // 4 KB
+	cacheSetsMax  = 1024
+	cacheWays     = 4
+	cacheOust     = 4   // of so many names without a place one makes another give way
 	cacheNameMax  = 256 // bytes
 	cacheListMax  = 32  // lists of one name
-	cacheEntryMax = 256 // entries that their arrays have room for
+	cacheEntryMax = 128 // entries that their arrays have room for
 )
 
-// A cache remembers what names matched, one name in each slot. A slot is good
-// for one generation of the index. Nothing is ever removed from it: an array that
-// a list leaves behind is clear, see list.
+// A cache remembers what names matched. A name has one set, by its hash, and any
+// slot in it. A slot is good for one generation of the index. Nothing is ever
+// removed from it: an array that a list leaves behind is clear, see list.
+//
+// A good slot makes way for every fourth name only that has no other place, so that
+// a crowd of names that are met once does not cost much, nor all that is kept. The
+// cache begins small, and doubles when as many names as it has slots had no place.
 type cache[K comparable, V any] struct {
-	slots []slot[K, V] // made when first needed
+	sets  []set[K, V] // made when first needed; their number is a power of two
+	lacks int         // names that had no place since there were so many sets
+}
+
+type set[K comparable, V any] struct {
+	tags  [cacheWays]uint32 // a part of the hash of each slot's name
+	next  int               // the slot that was filled first of all
+	slots [cacheWays]slot[K, V]
 }
 
 type slot[K comparable, V any] struct {
@@ -26,26 +38,60 @@ type slot[K comparable, V any] struct {
 	found      [][]Entry[K, V]
 }
 
-// slot returns the only slot where topic can be.
-func (c *cache[K, V]) slot(topic string) *slot[K, V] {
-	if c.slots == nil {
-		c.slots = make([]slot[K, V], cacheSlots)
+// set returns the only set where a name with that hash can be.
+func (c *cache[K, V]) set(hash uint64) *set[K, V] {
+	if c.sets == nil {
+		c.sets = make([]set[K, V], cacheSetsMin)
 	}
-	return &c.slots[maphash.String(seed, topic)%cacheSlots]
+	return &c.sets[hash&uint64(len(c.sets)-1)]
 }
 
-func (s *slot[K, V]) holds(topic string, generation uint64) bool {
-	return s.generation == generation && string(s.name) == topic
+// find returns what is kept for topic, whose hash is given.
+func (s *set[K, V]) find(topic string, hash, generation uint64) (found [][]Entry[K, V], ok bool) {
+	for i, tag := range s.tags {
+		if tag == uint32(hash>>32) {
+			l := &s.slots[i]
+			if l.generation == generation && string(l.name) == topic {
+				return l.found, true
+			}
+		}
+	}
+	return nil, false
 }
 
 // keep copies topic and found, unless that is too much.
-func (s *slot[K, V]) keep(topic string, generation uint64, found [][]Entry[K, V]) {
+func (c *cache[K, V]) keep(topic string, hash, generation uint64, found [][]Entry[K, V]) {
 	if len(topic) > cacheNameMax || len(found) > cacheListMax || room(found) > cacheEntryMax {
 		return
 	}
-	s.generation = generation
-	s.name = append(s.name[:0], topic...)
-	s.found = append(s.found[:0], found...)
+	s := c.set(hash)
+	if s.slots[s.next].generation == generation {
+		if c.lacks++; c.lacks%cacheOust != 0 {
+			return
+		}
+		if c.grow() {
+			s = c.set(hash)
+		}
+	}
+	s.keep(topic, hash, generation, found)
+}
+
+// grow makes the cache larger, and empty, when it is time to.
+func (c *cache[K, V]) grow() bool {
+	if c.lacks < len(c.sets)*cacheWays || len(c.sets) == cacheSetsMax {
+		return false
+	}
+	*c = cache[K, V]{sets: make([]set[K, V], 2*len(c.sets))}
+	return true
+}
+
+func (s *set[K, V]) keep(topic string, hash, generation uint64, found [][]Entry[K, V]) {
+	l := &s.slots[s.next]
+	s.tags[s.next] = uint32(hash >> 32)
+	s.next = (s.next + 1) % cacheWays
+	l.generation = generation
+	l.name = append(l.name[:0], topic...)
+	l.found = append(l.found[:0], found...)
 }
 
 // room returns how many entries the arrays of lists have room for.

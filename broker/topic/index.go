@@ -119,7 +119,7 @@ func (x *Index[K, V]) lookup(path string) (n, parent *node[K, V]) {
 // nothing is left of it, and a node that only leads to another.
 func (x *Index[K, V]) prune(n, parent *node[K, V]) {
 	if x.count == 0 {
-		x.search = search[K, V]{} // it may have grown
+		x.search, x.cache = search[K, V]{}, cache[K, V]{} // they may have grown
 	}
 	if n != &x.root && n.idle() && n.below.len() == 0 {
 		parent.below.del(n, x.hash)

@@ -3,6 +3,7 @@ package topic
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"runtime"
@@ -453,6 +454,30 @@ func TestIndexDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestIndexCacheGrows looks whether the cache has room for what is asked for again
+// and again, and stays small where that is little.
+func TestIndexCacheGrows(t *testing.T) {
+	for _, c := range []struct{ names, sets int }{{1, cacheSetsMin}, {8, cacheSetsMin}, {3000, cacheSetsMax}} {
+		var x Index[int, int]
+		x.Set("#", 1, 1)
+		kept := 0
+		for range 20 {
+			kept = 0
+			for i := range c.names {
+				name := fmt.Sprint(i)
+				hash := maphash.String(seed, name)
+				if _, ok := x.cache.set(hash).find(name, hash, x.generation); ok {
+					kept++
+				}
+				x.Match([]byte(name))
+			}
+		}
+		if n := len(x.cache.sets); n > c.sets || kept < c.names*3/4 {
+			t.Errorf("%d names: %d are kept in %d sets", c.names, kept, n)
+		}
+	}
+}
+
 // TestIndexBuffersAreBounded looks at what long names and large results leave
 // behind.
 func TestIndexBuffersAreBounded(t *testing.T) {
@@ -470,12 +495,20 @@ func TestIndexBuffersAreBounded(t *testing.T) {
 		x.Set("crowd", k, 1)
 		x.Match([]byte("crowd"))
 	}
-	for _, s := range x.cache.slots {
-		if n := room(s.found); n > cacheEntryMax {
-			t.Errorf("a slot keeps arrays of %d entries", n)
-		}
-		if cap(s.name) > 2*cacheNameMax || cap(s.found) > 2*cacheListMax {
-			t.Errorf("a slot keeps %d bytes and %d lists", cap(s.name), cap(s.found))
+	for i := range 10 * cacheSetsMax * cacheWays {
+		x.Match(fmt.Append(nil, i))
+	}
+	if n := len(x.cache.sets); n != cacheSetsMax {
+		t.Errorf("the cache grew to %d sets", n)
+	}
+	for _, set := range x.cache.sets {
+		for _, s := range set.slots {
+			if n := room(s.found); n > cacheEntryMax {
+				t.Errorf("a slot keeps arrays of %d entries", n)
+			}
+			if cap(s.name) > 2*cacheNameMax || cap(s.found) > 2*cacheListMax {
+				t.Errorf("a slot keeps %d bytes and %d lists", cap(s.name), cap(s.found))
+			}
 		}
 	}
 	for k := range 2 * cacheEntryMax {
@@ -484,7 +517,7 @@ func TestIndexBuffersAreBounded(t *testing.T) {
 	for mix := range 1 << depth {
 		x.Delete(mixOf(mix, depth), 1)
 	}
-	if cap(x.search.found) != 0 || cap(x.search.ahead) != 0 {
+	if cap(x.search.found) != 0 || cap(x.search.ahead) != 0 || x.cache.sets != nil {
 		t.Error("an empty index keeps its buffers")
 	}
 }

@@ -1,6 +1,9 @@
 package topic
 
-import "strings"
+import (
+	"hash/maphash"
+	"strings"
+)
 
 // Match returns the lists of all filters that match name, a legal topic name.
 // Their order is mosquitto's: below each node first what follows the literal
@@ -19,12 +22,12 @@ func (x *Index[K, V]) Match(name []byte) [][]Entry[K, V] {
 	}
 	// No one keeps the string: the cache copies it.
 	topic := text(name)
-	slot := x.cache.slot(topic)
-	if slot.holds(topic, x.generation) {
-		return slot.found
+	hash := maphash.String(seed, topic)
+	if found, ok := x.cache.set(hash).find(topic, hash, x.generation); ok {
+		return found
 	}
 	found := x.search.run(&x.root, topic, x.hash)
-	slot.keep(topic, x.generation, found)
+	x.cache.keep(topic, hash, x.generation, found)
 	return found
 }
 
