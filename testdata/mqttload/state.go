@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+func runStart(r *result) { r.mem(take(true)) }
+
 func runIdle(r *result) {
 	n := o.clients
 	cs := make([]*conn, n)
