@@ -73,6 +73,47 @@ func BenchmarkDecodeConnect(b *testing.B) {
 	}
 }
 
+// BenchmarkSmall decodes the packets that come with no message.
+func BenchmarkSmall(b *testing.B) {
+	for _, c := range []struct {
+		name, in string
+		v        Version
+	}{
+		{"v4/puback", `40 ## | 0007`, V311},
+		{"v5/puback", `40 ## | 0007 10`, V5},
+		{"v4/subscribe", `82 ## | 0007 | "fleet/+/engine/#" 01`, V311},
+		{"v5/subscribe", `82 ## | 0007 | {0B 05} | "fleet/+/engine/#" 21`, V5},
+		{"v4/pingreq", `C0 ##`, V311},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			wire := wire(c.in)
+			var p Packet
+			b.ReportAllocs()
+			for b.Loop() {
+				h, err := ReadHeader(wire, c.v)
+				if err == nil {
+					err = p.Decode(c.v, FromClient, h.First, wire[h.Size:h.Len()])
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAppendAck(b *testing.B) {
+	for _, v := range []Version{V311, V5} {
+		b.Run(fmt.Sprintf("v%d", v), func(b *testing.B) {
+			dst := make([]byte, 0, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = AppendAck(dst[:0], v, Puback, 7, Success)
+			}
+		})
+	}
+}
+
 func BenchmarkValidName(b *testing.B) {
 	for _, n := range []int{7, 28, 64, 1024} {
 		b.Run(fmt.Sprintf("ascii-%d", n), func(b *testing.B) {
