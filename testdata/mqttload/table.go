@@ -180,7 +180,7 @@ func ratio(first, last float64) string {
 	switch {
 	case first <= 0 || last <= 0:
 		return "-"
-	case last*2 <= first:
+	case last*3 <= first:
 		return fmt.Sprintf("1/%.0f", first/last)
 	}
 	return digits(last / first)

@@ -38,7 +38,7 @@ func TestTable(t *testing.T) {
 		{[]string{"-head", "n", "-unit", "MiB", "-divide", "1024", "-key", "kb=memory"}, `
 | n | a, MiB | b, MiB | ratio | spread |
 | --- | ---: | ---: | ---: | ---: |
-| memory | 2.00 | 1.00 (1 of 2 runs) | 1/2 | 0 % |
+| memory | 2.00 | 1.00 (1 of 2 runs) | 0.50 | 0 % |
 `},
 		{[]string{"-tsv", "-key", "us"}, `
 # load	a, µs	b, µs
