@@ -1,6 +1,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZTIME ?= 30s
+COUNT ?= 10
+ROUNDS ?= 3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -25,10 +27,13 @@ fuzz:
 	.ci/fuzz $(FUZZTIME)
 
 bench:
-	go test -run '^$$' -bench . ./...
+	COUNT=$(COUNT) ROUNDS=$(ROUNDS) testdata/bench/run
+
+bench-base:
+	cp testdata/bench/new.txt testdata/bench/base.txt
 
 compare:
-	.ci/compare
+	ROUNDS=$(ROUNDS) testdata/bench/run compare
 
 lint:
 	.ci/gofmt
@@ -48,4 +53,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race fuzz bench compare lint ci install clean
+.PHONY: all build run test test-tools race fuzz bench bench-base compare lint ci install clean
