@@ -23,7 +23,7 @@ func (l *line) replying(v func(*Client) packet.Version) (n int) {
 			continue
 		}
 		for _, c := range dirty {
-			out := l.Output(c)
+			out := l.first(c)
 			var k int
 			l.ack, k = appendReplies(l.ack[:0], out, v(c))
 			n += k
