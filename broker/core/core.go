@@ -69,7 +69,7 @@ type Broker struct {
 
 	work    int       // subscribers seen to since Receive began
 	filled  []*Client // clients whose output became full
-	loan    loan      // what outputs have of the bytes that Receive was given
+	loans   loans     // what outputs have of the bytes that Receive was given
 	full    []*Client // what Filled gave out last, reused
 	dirty   []*Client // clients with output, each once
 	turn    []*Client // what Dirty gave out last, reused

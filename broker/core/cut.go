@@ -1,12 +1,17 @@
 package core
 
-import "midge/packet"
+import (
+	"unsafe"
+
+	"midge/packet"
+)
 
 // A payload of cutMin bytes and more is not copied into an output. It is cut in:
 // sent from where it lies, which for all that wait for it is one message. While
-// the packet is being handled it lies in the bytes that were given to Receive; a
-// client with nothing else to send is lent it there, and written at once. What
-// the socket did not take then is copied, once for all (see Settle).
+// the packet is being handled it lies in the bytes that were given to Receive: it is
+// lent to clients that take what they are sent, and these are written before the
+// bytes are used again. What a socket did not take then is copied, once for all
+// (see Settle).
 
 // cutMin is in bytes. A copy of less costs no more than the further entry in the
 // vector of a write.
@@ -17,12 +22,14 @@ type cut struct {
 	at   int      // index in output.buf before which it goes
 	data string   // a view
 	msg  *message // whose it is; nil while it is lent
+	loan int      // then: which of Broker.loans it is
 }
 
 // cuts are those of one output, in their order.
 type cuts struct {
 	list  []cut
 	bytes int // of all
+	lent  int // of those that are lent
 }
 
 func (k *cuts) size() int {
@@ -32,53 +39,90 @@ func (k *cuts) size() int {
 	return k.bytes
 }
 
-// loan is the payload that is lent to outputs.
+// own is the size of what is not lent.
+func (k *cuts) own() int {
+	if k == nil {
+		return 0
+	}
+	return k.bytes - k.lent
+}
+
+// loans are the payloads that are lent to outputs.
+type loans struct {
+	list []loan
+	to   []*Client // each once or more
+}
+
 type loan struct {
 	payload string
-	to      []*Client
+	copied  *message // made when somebody must keep it
 }
 
 // cutIn appends p's payload to c's output.
 func (b *Broker) cutIn(c *Client, p *publication) {
+	if c.out.cuts == nil {
+		c.out.cuts = b.newCuts()
+	}
 	k := cut{at: len(c.out.buf), data: p.payload}
-	if p.msg == nil && p.lends && c.out.cuts == nil && c.flags&flagStalled == 0 {
-		b.loan.payload = p.payload
-		b.loan.to = append(b.loan.to, c)
+	if p.msg == nil && p.lends && c.flags&flagStalled == 0 {
+		k.loan = b.lend(c, p.payload)
+		c.out.cuts.lent += len(k.data)
 	} else {
 		k.msg = b.message(p).use()
 		k.data = k.msg.Payload
 	}
-	if c.out.cuts == nil {
-		c.out.cuts = b.newCuts()
-	}
 	c.out.cuts.list = append(c.out.cuts.list, k)
 	c.out.cuts.bytes += len(k.data)
-	b.fill(c)
+}
+
+// lend notes that c has payload on loan, and which of the loans that is.
+func (b *Broker) lend(c *Client, payload string) int {
+	l := &b.loans
+	l.to = append(l.to, c)
+	last := len(l.list) - 1
+	if last < 0 || unsafe.StringData(l.list[last].payload) != unsafe.StringData(payload) {
+		l.list = append(l.list, loan{payload: payload})
+		last++
+	}
+	return last
 }
 
 // Settle ends what Receive began: what outputs still have of the bytes it was
 // given is copied, and these are the caller's again.
 func (b *Broker) Settle() {
-	if len(b.loan.to) == 0 {
+	l := &b.loans
+	if len(l.to) == 0 {
 		return
 	}
-	var own *message
-	for i, c := range b.loan.to {
-		b.loan.to[i] = nil
-		if c.out.cuts == nil || c.out.cuts.list[0].msg != nil {
-			continue // it was written
+	for i, c := range l.to {
+		l.to[i] = nil
+		if c.out.cuts != nil && c.out.cuts.lent > 0 {
+			b.settle(c.out.cuts)
 		}
-		if own == nil {
-			own = b.message(&publication{payload: b.loan.payload})
+	}
+	for i := range l.list {
+		if m := l.list[i].copied; m != nil {
+			b.unuse(m)
 		}
-		k := &c.out.cuts.list[0]
-		k.msg = own.use()
-		k.data = own.Payload[len(own.Payload)-len(k.data):]
 	}
-	b.loan.payload, b.loan.to = "", b.loan.to[:0]
-	if own != nil {
-		b.unuse(own)
+	clear(l.list)
+	l.list, l.to = l.list[:0], l.to[:0]
+}
+
+func (b *Broker) settle(of *cuts) {
+	for i := range of.list {
+		k := &of.list[i]
+		if k.msg != nil {
+			continue
+		}
+		l := &b.loans.list[k.loan]
+		if l.copied == nil {
+			l.copied = b.message(&publication{payload: l.payload})
+		}
+		k.msg = l.copied.use()
+		k.data = k.msg.Payload[len(k.msg.Payload)-len(k.data):]
 	}
+	of.lent = 0
 }
 
 // wrote takes n bytes off the output's beginning.
@@ -93,6 +137,9 @@ func (b *Broker) wrote(o *output, n int) {
 		took := min(n, len(k.data))
 		k.data = k.data[took:]
 		o.cuts.bytes -= took
+		if k.msg == nil {
+			o.cuts.lent -= took
+		}
 		if n -= took; len(k.data) > 0 {
 			return
 		}
@@ -105,7 +152,10 @@ func (b *Broker) wrote(o *output, n int) {
 func (b *Broker) endCut(o *output) {
 	if m := o.cuts.list[0].msg; m != nil {
 		b.unuse(m)
+	} else {
+		o.cuts.lent -= len(o.cuts.list[0].data)
 	}
+	o.cuts.bytes -= len(o.cuts.list[0].data)
 	n := copy(o.cuts.list, o.cuts.list[1:])
 	o.cuts.list[n] = cut{}
 	o.cuts.list = o.cuts.list[:n]

@@ -82,6 +82,7 @@ func (b *Broker) Dirty() []*Client {
 // large payload that another's read brought: write them at once. The slice is valid until the next call of any method but those
 // that write.
 func (b *Broker) Filled() []*Client {
+	b.filled = append(b.filled, b.loans.to...)
 	b.full, b.filled = b.filled, b.full[:0]
 	return b.full
 }
@@ -170,7 +171,7 @@ func (c *Client) full() bool {
 	if c.flags&flagStalled != 0 {
 		return true
 	}
-	n := c.out.len()
+	n := len(c.out.buf) - c.out.off + c.out.cuts.own()
 	if c.held != nil {
 		n += len(c.held.buf)
 	}
