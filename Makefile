@@ -3,13 +3,14 @@ DESTDIR ?=
 FUZZTIME ?= 30s
 COUNT ?= 10
 ROUNDS ?= 3
+PROFILE = testdata/bench/midge.pgo
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 all: build
 
 build:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o midge .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -pgo=$(PROFILE) -ldflags '-X main.version=$(VERSION)' -o midge .
 
 run: build
 	./midge -c mosquitto.conf.example -v
@@ -32,6 +33,10 @@ bench:
 bench-base:
 	cp testdata/bench/new.txt testdata/bench/base.txt
 
+# What the compiler is told of where the time goes, see testdata/bench/README.md.
+profile:
+	testdata/bench/run profile
+
 compare:
 	ROUNDS=$(ROUNDS) testdata/bench/run compare
 
@@ -53,4 +58,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race fuzz bench bench-base compare lint ci install clean
+.PHONY: all build run test test-tools race fuzz bench bench-base profile compare lint ci install clean

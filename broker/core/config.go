@@ -64,10 +64,16 @@ type Options struct {
 const (
 	connectTimeout Time = 30_000 // from the connection to its CONNECT
 
-	anyPacket    = 5 + packet.MaxRemaining // no packet is larger
-	outHigh      = 64 << 10                // pending output at which PUBLISH packets wait in the session's queue
-	overHigh     = 64 << 10                // of other packets, beyond outHigh, at which the client is not read
-	scratchMax   = 64 << 10                // scratch space kept from one turn to the next
-	workMax      = 4096                    // subscribers a client's packets may be delivered to before others get their turn
-	cursorBudget = 64                      // retained messages to one session in one go
+	anyPacket  = 5 + packet.MaxRemaining // no packet is larger
+	outHigh    = 64 << 10                // pending output at which PUBLISH packets wait in the session's queue
+	overHigh   = 64 << 10                // of other packets, beyond outHigh, at which the client is not read
+	scratchMax = 64 << 10                // scratch space kept from one turn to the next
+
+	// What a client's packets may cost before others get their turn, in units of a
+	// delivery of QoS 0, which is about 0.1 us; and what costs more than one of those.
+	workMax       = 4096
+	workMessage   = 4  // a message made
+	workRetain    = 8  // stored, or taken away
+	workSubscribe = 16 // and UNSUBSCRIBE, for each filter
+	cursorBudget  = 64 // retained messages to one session in one go
 )

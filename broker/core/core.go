@@ -67,7 +67,7 @@ type Broker struct {
 	timed  uint64          // numbers the timers
 	vigils map[Time]*vigil // by their time
 
-	work    int       // subscribers seen to since Receive began
+	work    int       // what was done since Receive began, see workMax
 	filled  []*Client // clients whose output became full
 	loans   loans     // what outputs have of the bytes that Receive was given
 	full    []*Client // what Filled gave out last, reused

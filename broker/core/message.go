@@ -42,6 +42,7 @@ func (b *Broker) message(p *publication) *message {
 	data = append(append(append(data, p.topic...), p.props...), p.payload...)
 	s := view(data)
 	b.number++
+	b.work += workMessage
 	m.Topic, m.Properties, m.Payload = s[:t], s[t:e], s[e:]
 	m.Origin, m.Expires, m.Stored = p.origin, p.expires, b.number
 	m.QoS, m.Retain = p.qos, p.retain

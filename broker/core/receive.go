@@ -16,8 +16,8 @@ import (
 //
 // It stops early, with whole packets left and c.More true, when outputs became
 // full (see Filled: they are to be written, so that messages for those who read
-// need not wait in queues and overflow them), or when it has seen to so many
-// subscribers that others have waited long enough. A large payload may be in
+// need not wait in queues and overflow them), or when it has done so much that others
+// have waited long enough. A large payload may be in
 // outputs as a view of data until Settle is called, which must be before data
 // changes and before the next Receive.
 //
@@ -141,6 +141,7 @@ func (b *Broker) refuse(c *Client, p *packet.Packet, err error, now Time) {
 
 // handle does what a decoded packet asks for.
 func (b *Broker) handle(c *Client, p *packet.Packet, now Time) error {
+	b.work++
 	switch p.Type {
 	case packet.Publish:
 		return b.publish(c, p, now)

@@ -81,6 +81,7 @@ func (b *Broker) route(p *publication, now Time) bool {
 // retain stores p as its topic's retained message; an empty payload removes the
 // one there is ([MQTT-3.3.1-5], [MQTT-3.3.1-10]; v5 [MQTT-3.3.1-6], [MQTT-3.3.1-7]).
 func (b *Broker) retain(p *publication) {
+	b.work += workRetain
 	if p.payload == "" {
 		b.unretain(p.topic)
 		return

@@ -82,6 +82,7 @@ func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
 
 // subscribeOne makes one subscription and gives its code for the SUBACK.
 func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32) byte {
+	b.work += workSubscribe
 	s := c.session
 	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {
@@ -182,6 +183,7 @@ func checkUnsubscribe(c *Client, filter []byte) error {
 }
 
 func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
+	b.work += workSubscribe
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s", filter)
 	}
