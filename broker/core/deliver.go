@@ -186,6 +186,8 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 		if id != 0 {
 			(*buf)[at], (*buf)[at+1] = byte(id>>8), byte(id)
 		}
+	case len(p.payload) < cutMin:
+		*buf = packet.AppendPublish(*buf, c.version, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p.payload)
 	default:
 		b.appendPublish(c, buf, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p)
 	}

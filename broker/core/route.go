@@ -74,7 +74,9 @@ func (b *Broker) route(p *publication, now Time) bool {
 			b.deliverShared(l[i].Key, p, now)
 		}
 	}
-	b.done(p)
+	if p.made {
+		b.done(p)
+	}
 	return n > 0 || len(groups) > 0
 }
 

@@ -24,6 +24,7 @@ const (
 type cache[K comparable, V any] struct {
 	sets  []set[K, V] // made when first needed; their number is a power of two
 	lacks int         // names that had no place since there were so many sets
+	last  *slot[K, V] // the one found last: a publisher's next message is often to the same topic
 }
 
 type set[K comparable, V any] struct {
@@ -46,17 +47,21 @@ func (c *cache[K, V]) set(hash uint64) *set[K, V] {
 	return &c.sets[hash&uint64(len(c.sets)-1)]
 }
 
-// find returns what is kept for topic, whose hash is given.
-func (s *set[K, V]) find(topic string, hash, generation uint64) (found [][]Entry[K, V], ok bool) {
+// holds says that the slot has what topic matches.
+func (l *slot[K, V]) holds(topic string, generation uint64) bool {
+	return l.generation == generation && string(l.name) == topic
+}
+
+// find returns the slot that has what topic matches, whose hash is given, or nil.
+func (c *cache[K, V]) find(topic string, hash, generation uint64) *slot[K, V] {
+	s := c.set(hash)
 	for i, tag := range s.tags {
-		if tag == uint32(hash>>32) {
-			l := &s.slots[i]
-			if l.generation == generation && string(l.name) == topic {
-				return l.found, true
-			}
+		if tag == uint32(hash>>32) && s.slots[i].holds(topic, generation) {
+			c.last = &s.slots[i]
+			return c.last
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // keep copies topic and found, unless that is too much.

@@ -22,9 +22,12 @@ func (x *Index[K, V]) Match(name []byte) [][]Entry[K, V] {
 	}
 	// No one keeps the string: the cache copies it.
 	topic := text(name)
+	if last := x.cache.last; last != nil && last.holds(topic, x.generation) {
+		return last.found
+	}
 	hash := maphash.String(seed, topic)
-	if found, ok := x.cache.set(hash).find(topic, hash, x.generation); ok {
-		return found
+	if slot := x.cache.find(topic, hash, x.generation); slot != nil {
+		return slot.found
 	}
 	found := x.search.run(&x.root, topic, x.hash)
 	x.cache.keep(topic, hash, x.generation, found)
