@@ -316,6 +316,59 @@ func TestQueueOneCopy(t *testing.T) {
 	pooled(t, r)
 }
 
+// TestStalledThousand: a thousand subscribers that stop reading hold one copy of each
+// message and little else, and one that reads gets all.
+func TestStalledThousand(t *testing.T) {
+	n, messages, size := 1000, 10_000, 200
+	if testing.Short() {
+		n, messages = 100, 3000
+	}
+	cfg := plain()
+	cfg.MaxQueuedMessages = 1000
+	r := newRig(t, cfg)
+	r.free.messages.spoil = nil
+	for i := range n {
+		s := r.connect(packet.V311, "s"+itoa(i))
+		s.subscribe("t", byte(i%2))
+		r.settle()
+		s.stalled = true
+	}
+	reader, p := r.connect(packet.V311, "reader"), r.connect(packet.V311, "p")
+	reader.subscribe("t", 0)
+	r.settle()
+	got := 0
+	reader.hook = func(*packet.Packet) { got++ }
+	before := heap()
+	for range messages {
+		p.say("t", strings.Repeat("x", size), 1)
+		for _, c := range r.Dirty() {
+			if s := r.peers[c]; !s.stalled {
+				s.drain()
+			} else if c.Pending() > 0 && c.flags&flagStalled == 0 {
+				r.Flushed(c, 10, r.now) // the socket takes a little, and then nothing any more
+			}
+		}
+	}
+	grown := heap() - before
+	if got != messages {
+		t.Errorf("the reader has %d of %d messages", got, messages)
+	}
+	distinct := map[*message]bool{}
+	for _, s := range r.sessions {
+		each(s, func(d *delivery) { distinct[d.msg] = true })
+		if out := s.client.out; out.len() > size+100 || cap(out.buf) > 2*firstBuffer {
+			t.Fatalf("%d bytes of output in %d", out.len(), cap(out.buf))
+		}
+	}
+	if len(distinct) > cfg.MaxQueuedMessages+cfg.MaxInflightMessages+1 {
+		t.Errorf("%d messages are held", len(distinct))
+	}
+	const delivery = 42 // bytes, with its share of a chunk
+	if most := int64(n*(cfg.MaxQueuedMessages*delivery+2*firstBuffer) + messages*2*size); grown > most {
+		t.Errorf("they take %d KiB, more than %d", grown>>10, most>>10)
+	}
+}
+
 // heap is what is allocated and in use, in bytes.
 func heap() int64 {
 	runtime.GC()
