@@ -17,10 +17,14 @@ type conn struct {
 	watched loop.Events // what the poller watches
 	listed  bool        // on Server.again
 	blocked bool        // the socket took less than it was given: wait for it
-	tail    []byte      // the beginning of a packet whose rest is to come
-	need    int         // the whole length of that packet where it is known
-	charged int         // bytes of tail counted in Server.unadmitted
+	tail    []byte      // what core left of the bytes that came, behind some it has used
+	used    int32       // how many those are
+	need    int32       // the length of the packet that is to be completed, where it is known
+	charged int32       // bytes of tail counted in Server.unadmitted
 }
+
+// left is what core left of the bytes that came.
+func (c *conn) left() []byte { return c.tail[c.used:] }
 
 // newConn makes the connection of an accepted socket, which the poller watches.
 func newConn(fd int, l *core.Listener, addr netip.AddrPort) *conn {
@@ -108,7 +112,7 @@ func (s *Server) drop(c *conn) {
 	s.core.Discard(&c.Client)
 	s.tails.put(c.tail)
 	c.tail = nil
-	s.unadmitted -= c.charged
+	s.unadmitted -= int(c.charged)
 	if !c.Left() {
 		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	}

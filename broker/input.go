@@ -23,6 +23,7 @@ const (
 // read takes in what the socket has, once, and hands it to core.
 func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 	if c.Paused() {
+		s.watch(c) // not to be woken again
 		if ready&loop.Hangup != 0 {
 			s.core.Lost(&c.Client, nil, now)
 		}
@@ -31,11 +32,11 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 	if c.More() {
 		return // first what there is
 	}
-	if c.need > 0 && len(c.tail) >= largeTail {
+	if c.need > 0 && len(c.left()) >= largeTail {
 		s.readLarge(c, now)
 		return
 	}
-	old := copy(s.buf, c.tail)
+	old := copy(s.buf, c.left())
 	n, err := loop.Read(int(c.Handle), s.buf[old:])
 	if !s.alive(c, n, err, now) {
 		return
@@ -48,13 +49,13 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 // readLarge reads more of a large packet to where it is kept, and what follows it
 // into the shared buffer.
 func (s *Server) readLarge(c *conn, now core.Time) {
-	have := len(c.tail)
-	if have == min(cap(c.tail), c.need) {
-		s.moveTail(c, c.tail, c.need)
+	whole := int(c.need)
+	if c.used > 0 || len(c.tail) == min(cap(c.tail), whole) {
+		s.moveTail(c, c.left(), whole)
 	}
-	end := min(cap(c.tail), c.need)
+	have, end := len(c.tail), min(cap(c.tail), whole)
 	behind := s.buf
-	if end < c.need {
+	if end < whole {
 		behind = nil
 	}
 	n, err := loop.Readv(int(c.Handle), c.tail[have:end], behind)
@@ -66,8 +67,8 @@ func (s *Server) readLarge(c *conn, now core.Time) {
 	behind = s.buf[:n-here]
 	used, need := s.receive(c, c.tail, n, now)
 	if used < len(c.tail) {
-		s.advance(c, used, need)
 		c.tail = append(c.tail, behind...) // there is some if core had enough for this turn
+		s.advance(c, used, need)
 		return
 	}
 	s.keep(c, nil, 0)
@@ -113,7 +114,7 @@ func (s *Server) goOn(now core.Time) {
 		s.going[i] = nil
 		c.listed = false
 		if !c.Closed() && !c.Paused() {
-			used, need := s.receive(c, c.tail, 0, now)
+			used, need := s.receive(c, c.left(), 0, now)
 			s.advance(c, used, need)
 		}
 	}
@@ -148,7 +149,7 @@ func (s *Server) keep(c *conn, rest []byte, need int) {
 // bytes.
 func (s *Server) moveTail(c *conn, rest []byte, need int) {
 	old := c.tail
-	c.tail, c.need = nil, need
+	c.tail, c.used, c.need = nil, 0, int32(need)
 	if len(rest) > 0 {
 		c.tail = append(s.tails.take(max(len(rest), min(need, growth*len(rest)))), rest...)
 	}
@@ -156,15 +157,16 @@ func (s *Server) moveTail(c *conn, rest []byte, need int) {
 	s.charge(c)
 }
 
-// advance takes what core used from the beginning of c's tail. The rest stays
+// advance takes what core used from the beginning of what was left. The rest stays
 // where it is while it is the greater part.
 func (s *Server) advance(c *conn, used, need int) {
-	rest := c.tail[used:]
-	if len(rest) < used {
+	rest := c.left()[used:]
+	if len(rest) < int(c.used)+used {
 		s.moveTail(c, rest, need)
 		return
 	}
-	c.tail, c.need = rest, need
+	c.used += int32(used)
+	c.need = int32(need)
 	s.charge(c)
 }
 
@@ -175,8 +177,8 @@ func (s *Server) charge(c *conn) {
 	if c.Connected() || c.Closed() {
 		kept = 0
 	}
-	s.unadmitted += kept - c.charged
-	c.charged = kept
+	s.unadmitted += kept - int(c.charged)
+	c.charged = int32(kept)
 	if s.unadmitted <= unadmittedMax {
 		return
 	}
@@ -186,6 +188,6 @@ func (s *Server) charge(c *conn) {
 		}
 	}
 	s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
-	s.unadmitted -= c.charged
+	s.unadmitted -= int(c.charged)
 	c.charged = 0
 }

@@ -46,3 +46,25 @@ func TestTailsAgain(t *testing.T) {
 		t.Error("a buffer was made although there was one")
 	}
 }
+
+// TestTailSlides: a tail of which the beginning is used up is counted, and put back,
+// with all that it keeps in memory.
+func TestTailSlides(t *testing.T) {
+	var s Server
+	c := new(conn)
+	for range 2000 {
+		s.moveTail(c, make([]byte, readBuffer), 0)
+		for len(c.left()) > 0 {
+			s.advance(c, min(len(c.left()), 100+len(c.left())/3), 0)
+		}
+	}
+	kept := 0
+	for _, list := range s.tails.free {
+		for _, buf := range list {
+			kept += cap(buf)
+		}
+	}
+	if kept != s.tails.bytes || len(s.tails.free[19]) != 1 {
+		t.Errorf("%d bytes are counted of %d; %d buffers as large as a read", s.tails.bytes, kept, len(s.tails.free[19]))
+	}
+}

@@ -75,7 +75,7 @@ const (
 	flagBusy                             // on the list of those to be fed again
 	flagFlooding                         // told in the log that it exceeds the receive maximum
 	flagPaused                           // not read, for it does not read either
-	flagFilled                           // on the list of clients whose output became full, or was since
+	flagFilled                           // on the list of clients whose output became full
 	flagMore                             // Receive stopped before a whole packet
 	flagStalled                          // the last write was short, and its rest is still in the output
 	flagLeft                             // the client itself ended it

@@ -67,15 +67,16 @@ type Broker struct {
 	timed  uint64          // numbers the timers
 	vigils map[Time]*vigil // by their time
 
-	work    int       // what was done since Receive began, see workMax
-	filled  []*Client // clients whose output became full
-	loans   loans     // what outputs have of the bytes that Receive was given
-	full    []*Client // what Filled gave out last, reused
-	dirty   []*Client // clients with output, each once
-	turn    []*Client // what Dirty gave out last, reused
-	busy    []*Client // clients to be fed again in the next turn
-	feeding []*Client // the list being worked off, reused
-	debug   bool      // the log wants debug lines
+	work      int       // what was done since Receive began, see workMax
+	filled    []*Client // clients whose output became full
+	receiving bool      // Receive is under way
+	loans     loans     // what outputs have of the bytes that Receive was given
+	full      []*Client // what Filled gave out last, reused
+	dirty     []*Client // clients with output, each once
+	turn      []*Client // what Dirty gave out last, reused
+	busy      []*Client // clients to be fed again in the next turn
+	feeding   []*Client // the list being worked off, reused
+	debug     bool      // the log wants debug lines
 
 	rec     persist.Recorder
 	changed bool             // something was reported since the last commit

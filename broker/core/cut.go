@@ -50,7 +50,7 @@ func (k *cuts) own() int {
 // loans are the payloads that are lent to outputs.
 type loans struct {
 	list []loan
-	to   []*Client // each once or more
+	to   []*Client // each as often as there are payloads for it
 }
 
 type loan struct {
@@ -117,7 +117,7 @@ func (b *Broker) settle(of *cuts) {
 		}
 		l := &b.loans.list[k.loan]
 		if l.copied == nil {
-			l.copied = b.message(&publication{payload: l.payload})
+			l.copied = b.message(&publication{topic: "-", payload: l.payload}) // each has a topic: its room begins there
 		}
 		k.msg = l.copied.use()
 		k.data = k.msg.Payload[len(k.msg.Payload)-len(k.data):]

@@ -186,8 +186,6 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 		if id != 0 {
 			(*buf)[at], (*buf)[at+1] = byte(id>>8), byte(id)
 		}
-	case len(p.payload) < cutMin:
-		*buf = packet.AppendPublish(*buf, c.version, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p.payload)
 	default:
 		b.appendPublish(c, buf, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p)
 	}
@@ -196,7 +194,7 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 		return
 	}
 	b.watchResend(c, id, false)
-	if c.full() {
+	if b.receiving && c.full() { // else the turn's end writes it
 		b.fill(c)
 	}
 }

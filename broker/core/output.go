@@ -82,8 +82,14 @@ func (b *Broker) Dirty() []*Client {
 // large payload that another's read brought: write them at once. The slice is valid until the next call of any method but those
 // that write.
 func (b *Broker) Filled() []*Client {
-	b.filled = append(b.filled, b.loans.to...)
+	for _, c := range b.loans.to {
+		b.fill(c)
+	}
+	clear(b.full) // lest clients that are gone be kept
 	b.full, b.filled = b.filled, b.full[:0]
+	for _, c := range b.full {
+		c.flags &^= flagFilled
+	}
 	return b.full
 }
 
@@ -113,7 +119,7 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 		b.tighten(&c.out)
 		return
 	}
-	c.flags &^= flagStalled | flagPaused | flagFilled
+	c.flags &^= flagStalled | flagPaused
 	b.release(c)
 	if c.state == connected && c.session.hungry() {
 		b.pump(c, now)
@@ -128,8 +134,8 @@ func (b *Broker) tighten(o *output) {
 	left := len(o.buf) - o.off
 	old := o.buf
 	switch {
-	case cap(old) >= 2*firstBuffer && cap(old) >= 4*left:
-		o.buf = append(make([]byte, 0, left), old[o.off:]...)
+	case cap(old) >= 4*max(left, firstBuffer):
+		o.buf = append(make([]byte, 0, max(left, firstBuffer)), old[o.off:]...)
 		b.giveBack(old)
 	case o.off >= max(outHigh, left):
 		o.buf = old[:copy(old, old[o.off:])]
@@ -151,7 +157,7 @@ func (b *Broker) release(c *Client) {
 }
 
 func (b *Broker) giveBack(buf []byte) {
-	if buf != nil && cap(buf) <= poolBuffer && b.free.buffered+cap(buf) <= poolBuffers {
+	if cap(buf) >= firstBuffer && cap(buf) <= poolBuffer && b.free.buffered+cap(buf) <= poolBuffers {
 		b.free.buffers = append(b.free.buffers, buf[:0])
 		b.free.buffered += cap(buf)
 	}

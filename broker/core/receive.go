@@ -25,10 +25,11 @@ import (
 // broker itself goes on to the caller, for its state cannot be trusted then.
 func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, need int) {
 	b.stats.BytesReceived += uint64(fresh)
-	b.work = 0
+	b.work, b.receiving = 0, true
 	c.flags &^= flagMore
 	decoding := true
 	defer func() {
+		b.receiving = false
 		if decoding {
 			if r := recover(); r != nil {
 				b.fail(c, nil, &fault{cause: causeMalformed, why: fmt.Sprint("decoder failed: ", r)}, now)

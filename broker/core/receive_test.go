@@ -104,6 +104,43 @@ func TestReceiveShort(t *testing.T) {
 	}
 }
 
+// TestReceiveBesideBacklog: a subscriber that reads a long backlog as fast as it is
+// written does not keep another client's packets out, and is listed once at most.
+func TestReceiveBesideBacklog(t *testing.T) {
+	r := newRig(t, plain())
+	p := r.connect(packet.V311, "p")
+	for i := range 1000 {
+		pkt := p.publishing("r/"+itoa(i), strings.Repeat("x", 9000), 0)
+		pkt.Retain = true
+		p.send(pkt)
+	}
+	s, other := r.connect(packet.V311, "s"), r.connect(packet.V311, "other")
+	s.subscribe("r/#", 0)
+	write := func(clients []*Client) {
+		for _, c := range clients {
+			for range 4 {
+				r.Flushed(c, c.Pending(), r.now)
+			}
+		}
+	}
+	ping := []byte{0xC0, 0}
+	for turn := range 20 {
+		r.Tick(r.now)
+		write(r.Dirty())
+		if used, _ := r.Receive(&other.c, ping, len(ping), r.now); used != len(ping) {
+			t.Fatalf("turn %d: the PINGREQ has to wait", turn)
+		}
+		filled := r.Filled()
+		r.Settle()
+		if len(filled) > 1 {
+			t.Fatalf("turn %d: %d clients are to be written at once", turn, len(filled))
+		}
+	}
+	if s.c.session.cursors == nil {
+		t.Error("the backlog was too short for this test")
+	}
+}
+
 // TestReceiveWork: one read's worth of packets for many subscriptions is not
 // worked off in one go.
 func TestReceiveWork(t *testing.T) {

@@ -74,9 +74,7 @@ func (b *Broker) route(p *publication, now Time) bool {
 			b.deliverShared(l[i].Key, p, now)
 		}
 	}
-	if p.made {
-		b.done(p)
-	}
+	b.done(p)
 	return n > 0 || len(groups) > 0
 }
 
@@ -110,7 +108,7 @@ func (b *Broker) unretain(name string) {
 	b.stats.RetainedBytes -= int64(len(old.Payload))
 	if b.rec != nil && !isSys(name) {
 		b.record(nil)
-		b.rec.Unretain(name)
+		b.rec.Unretain(old.Topic)
 	}
 }
 
