@@ -57,8 +57,8 @@ func (w *inflight) grow() {
 	}
 }
 
-// put gives d the next unused identifier of s and keeps it, one more user of its message. At most 65,535 may
-// be open ([MQTT-2.3.1-2], v5 [MQTT-2.2.1-4]).
+// put gives d the next unused identifier of s and keeps it, one more user of its
+// message. At most 65,535 may be open ([MQTT-2.3.1-2], v5 [MQTT-2.2.1-4]).
 func (b *Broker) put(s *Session, d delivery) *delivery {
 	w := s.window
 	if w == nil {

@@ -79,8 +79,8 @@ func (b *Broker) Dirty() []*Client {
 }
 
 // Filled gives the clients whose output became full since the last call, or has a
-// large payload that another's read brought: write them at once. The slice is valid until the next call of any method but those
-// that write.
+// large payload on loan: write them at once. The slice is valid until the next call
+// of any method but those that write.
 func (b *Broker) Filled() []*Client {
 	for _, c := range b.loans.to {
 		b.fill(c)
