@@ -85,7 +85,7 @@ type socket struct {
 func newSocketTarget(t *testing.T, c *script.Case, v packet.Version) *socketTarget {
 	t.Helper()
 	config, listener := c.Settings(v)
-	conf := []string{"allow_anonymous true"}
+	conf := []string{"allow_anonymous true", "set_tcp_nodelay true"} // what is written is to arrive at once
 	if !slices.ContainsFunc(config, func(line string) bool { return strings.HasPrefix(line, "sys_interval ") }) {
 		conf = append(conf, "sys_interval 0") // as scripts have it
 	}

@@ -187,7 +187,6 @@ func defaultConfig() *Config {
 		MaxQueuedMessages:       1000,
 		MaxPacketSize:           2000000,
 		AllowDuplicateMessages:  true,
-		SetTCPNoDelay:           true, // not mosquitto's: a second small packet would wait for the peer's delayed acknowledgement, 40 ms
 		RetainAvailable:         true,
 		SysInterval:             10,
 		LogDest:                 ToStderr,
