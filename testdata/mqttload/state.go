@@ -74,18 +74,18 @@ func runSubs(r *result) {
 	}
 	o.pubs = min(o.pubs, s)
 	subs := make([]*conn, n)
-	todo := make([]int, n) // next filter
+	upcoming := make([]int, n) // next filter
 	more := func(c *conn) {
 		k := int(c.idx)
 		end := min((k+1)*per, s)
-		if c.subacks < todo[k]-k*per || todo[k] == end {
+		if c.subacks < upcoming[k]-k*per || upcoming[k] == end {
 			return
 		}
-		b, stop := l.wbuf[:0], min(end, todo[k]+500*o.perSub)
-		for pid := 1; todo[k] < stop; pid++ {
+		b, stop := l.wbuf[:0], min(end, upcoming[k]+500*o.perSub)
+		for pid := 1; upcoming[k] < stop; pid++ {
 			f := []string{}
-			for ; len(f) < o.perSub && todo[k] < stop; todo[k]++ {
-				f = append(f, string(l.topics.at(uint32(todo[k]))))
+			for ; len(f) < o.perSub && upcoming[k] < stop; upcoming[k]++ {
+				f = append(f, string(l.topics.at(uint32(upcoming[k]))))
 			}
 			b = appSubscribe(b, pid, o.qos, f...)
 		}
@@ -96,7 +96,7 @@ func runSubs(r *result) {
 		c := l.add(name("s", i))
 		c.lo = uint32(i * per)
 		c.n = uint32(min(s, (i+1)*per)) - c.lo
-		todo[i] = i * per
+		upcoming[i] = i * per
 		c.onSuback = more
 		subs[i] = c
 	}
