@@ -7,6 +7,9 @@
 // the Recorder that hears of every change to them. The broker's core builds
 // and changes them; nothing in here knows a socket, a packet or a clock.
 //
+// An Image (image.go) is a Recorder that holds all of it, and can be copied in
+// constant time. Files are reached through a Disk (disk.go).
+//
 // The values are immutable: once handed to anybody, a Message, a Subscription
 // or an Origin is never written to again. A change replaces it. That is what
 // lets a snapshot be written from a copy of the image beside the loop, and
