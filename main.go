@@ -95,7 +95,7 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		}
 	}
 	return broker.Run(cfg, broker.Options{
-		Version: version, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet,
+		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet,
 	})
 }
 

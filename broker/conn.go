@@ -117,6 +117,6 @@ func (s *Server) drop(c *conn) {
 		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	}
 	loop.Close(int(c.Handle))
-	s.limits[c.Listener].open--
+	s.leave(c.Listener)
 	s.sockets--
 }

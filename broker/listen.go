@@ -13,19 +13,19 @@ import (
 	"midge/conf"
 )
 
-// listener is one listening socket. A listener of the configuration may have
-// several: one for each address family, or address of its host name.
+// listener is a listener of the configuration.
 type listener struct {
-	fd   int
-	path string // of a Unix socket, to be removed at the end
-	core *core.Listener
+	conf    conf.Listener
+	core    *core.Listener         // what clients that come now are under
+	sockets []socket               // one for each address family, or address of its host name
+	open    int                    // connections
+	guests  map[*core.Listener]int // connections by what they are under: core, or what it was before a reload
 }
 
-// limits of a configured listener, and what counts against them, shared by its
-// sockets.
-type limits struct {
-	max  int // connections at once; 0 is any number
-	open int // connections now
+// socket is a listening one.
+type socket struct {
+	fd   int
+	path string // of a Unix socket, to be removed at the end
 }
 
 // errNoListener says that no socket could be opened at all.
@@ -40,57 +40,116 @@ const (
 // accepts is how many connections one listener takes in one turn.
 const accepts = 64
 
-// listen opens all listeners. In local-only mode one address family may fail.
-func (s *Server) listen(ports []int) error {
-	list := s.conf.Listeners
-	if s.conf.LocalOnly {
-		list = s.conf.LocalListeners(ports...)
+// target is a listener to be: with the addresses that its host name stands for.
+type target struct {
+	conf.Listener
+	addresses []address
+	err       error // the name could not be looked up
+}
+
+// open opens the sockets of a listener.
+func (s *Server) open(t *target) (*listener, error) {
+	l := &listener{guests: make(map[*core.Listener]int)}
+	if t.Path != "" {
+		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", t.Path)
+		if err := s.add(l, "unix", t.Path, unixBacklog); err != nil {
+			return nil, err
+		}
+		return l, nil
 	}
-	for i := range list {
-		if err := s.open(&list[i]); err != nil {
-			s.log.Logf(core.LogError, "%s", complaint(err))
-			if !s.conf.LocalOnly {
-				return err
+	if t.err != nil {
+		return nil, t.err
+	}
+	var failed error
+	for _, a := range t.addresses {
+		s.log.Logf(core.LogInfo, "Opening ipv%s listen socket on port %d.", a.network[len("tcp"):], t.Port)
+		if err := s.add(l, a.network, a.address, tcpBacklog); err != nil {
+			failed = err
+			if !a.optional {
+				s.stopListening(l)
+				return nil, err
 			}
 		}
 	}
-	if len(s.listeners) == 0 {
-		s.log.Logf(core.LogError, "Error: Unable to start any listening sockets, exiting.")
-		return errNoListener
+	if len(l.sockets) == 0 {
+		return nil, failed
 	}
+	return l, nil
+}
+
+// add opens one socket of l.
+func (s *Server) add(l *listener, network, address string, backlog int) error {
+	fd, err := loop.Listen(network, address, backlog)
+	if err != nil {
+		if network != "unix" && errors.Is(err, syscall.EACCES) {
+			s.adviseSetcap()
+		}
+		return plain(err)
+	}
+	if err := s.poll.Add(fd, loop.Readable); err != nil {
+		loop.Close(fd)
+		return err
+	}
+	s.doors[fd] = l
+	one := socket{fd: fd}
+	if network == "unix" {
+		one.path = address
+	}
+	l.sockets = append(l.sockets, one)
 	return nil
 }
 
-// open opens the sockets of one configured listener.
-func (s *Server) open(l *conf.Listener) error {
-	common := coreListener(l)
-	s.limits[common] = &limits{max: l.MaxConnections}
-	if l.Path != "" {
-		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", l.Path)
-		return s.add("unix", l.Path, unixBacklog, common)
-	}
-	addrs, err := addresses(l)
-	if err != nil {
-		return err
-	}
-	common.Remote = s.remote
-	var failed error
-	opened := 0
-	for _, a := range addrs {
-		s.log.Logf(core.LogInfo, "Opening ipv%s listen socket on port %d.", a.network[len("tcp"):], l.Port)
-		if err := s.add(a.network, a.address, tcpBacklog, common); err != nil {
-			failed = err
-			if a.optional {
-				continue
-			}
-			return err
+// stopListening closes l's sockets. Its connections go on.
+func (s *Server) stopListening(l *listener) {
+	for _, one := range l.sockets {
+		delete(s.doors, one.fd)
+		loop.Close(one.fd)
+		if one.path != "" {
+			os.Remove(one.path)
 		}
-		opened++
 	}
-	if opened == 0 {
-		return failed
+	l.sockets = nil
+}
+
+// configure has l do as c says: for clients that come now in all, and for those
+// that are connected where they were not told otherwise.
+func (s *Server) configure(l *listener, c conf.Listener) {
+	next := coreListener(&c)
+	if c.Path == "" {
+		next.Remote = s.remote
 	}
-	return nil
+	l.conf, l.core = c, next
+	for under, n := range l.guests {
+		if n == 0 {
+			l.forget(s, under)
+			continue
+		}
+		under.Follow(next)
+	}
+	l.guests[next] = 0
+	s.homes[next] = l
+}
+
+// enter counts a connection of l.
+func (l *listener) enter() {
+	l.open++
+	l.guests[l.core]++
+}
+
+// leave counts one out again, by what it is under.
+func (s *Server) leave(under *core.Listener) {
+	l := s.homes[under]
+	l.open--
+	l.guests[under]--
+	if l.guests[under] == 0 && under != l.core {
+		l.forget(s, under)
+	}
+}
+
+// forget drops what nobody is under any more.
+func (l *listener) forget(s *Server, under *core.Listener) {
+	delete(l.guests, under)
+	delete(s.homes, under)
 }
 
 // address is one place to bind to.
@@ -132,27 +191,6 @@ func addresses(l *conf.Listener) ([]address, error) {
 	return kept, nil
 }
 
-// add opens one socket.
-func (s *Server) add(network, address string, backlog int, common *core.Listener) error {
-	fd, err := loop.Listen(network, address, backlog)
-	if err != nil {
-		if network != "unix" && errors.Is(err, syscall.EACCES) {
-			s.adviseSetcap()
-		}
-		return plain(err)
-	}
-	if err := s.poll.Add(fd, loop.Readable); err != nil {
-		loop.Close(fd)
-		return err
-	}
-	l := &listener{fd: fd, core: common}
-	if network == "unix" {
-		l.path = address
-	}
-	s.listeners = append(s.listeners, l)
-	return nil
-}
-
 // adviseSetcap says how to open a port below 1024 without being root.
 func (s *Server) adviseSetcap() {
 	self, err := os.Executable()
@@ -186,20 +224,13 @@ func complaint(err error) string {
 	return "Error creating listener: " + name.Err + "."
 }
 
-func (l *listener) close() {
-	loop.Close(l.fd)
-	if l.path != "" {
-		os.Remove(l.path)
-	}
-}
-
 // accept takes in the connections that wait, up to a bound.
-func (s *Server) accept(l *listener, now core.Time) {
+func (s *Server) accept(l *listener, from int, now core.Time) {
 	for range accepts {
-		fd, addr, err := loop.Accept(l.fd)
+		fd, addr, err := loop.Accept(from)
 		if err != nil {
 			if err != loop.ErrAgain {
-				s.refused(l, err)
+				s.refused(from, err)
 			}
 			return
 		}
@@ -211,12 +242,12 @@ func (s *Server) accept(l *listener, now core.Time) {
 // refused handles a connection that could not be accepted. Without descriptors
 // it is taken by the one kept in reserve and closed, so that it does not wait
 // and wake the loop for ever.
-func (s *Server) refused(l *listener, err error) {
+func (s *Server) refused(from int, err error) {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		s.log.Logf(core.LogError, "Error: %s", plain(err))
 		return
 	}
-	s.reserve.Shed(l.fd)
+	s.reserve.Shed(from)
 	if !s.starved {
 		s.starved = true
 		s.log.Logf(core.LogWarning, `Unable to accept new connection, system socket count has been exceeded. Try increasing "ulimit -n" or equivalent.`)
@@ -225,8 +256,7 @@ func (s *Server) refused(l *listener, err error) {
 
 // welcome makes a connection of an accepted socket.
 func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
-	lim := s.limits[l.core]
-	if lim.max > 0 && lim.open >= lim.max || s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections {
+	if top := l.conf.MaxConnections; top > 0 && l.open >= top || s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections {
 		s.deny(l, addr)
 		loop.Close(fd)
 		return
@@ -246,7 +276,7 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
 	}
 	s.conns[fd] = c
-	lim.open++
+	l.enter()
 	s.sockets++
 	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
 		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
@@ -259,7 +289,7 @@ func (s *Server) deny(l *listener, addr netip.AddrPort) {
 	if !s.conf.ConnectionMessages {
 		return
 	}
-	from := l.path
+	from := l.conf.Path
 	if addr.IsValid() {
 		from = addr.Addr().Unmap().String()
 	}

@@ -22,8 +22,9 @@ const (
 
 // Options is what the command line says beside the configuration files.
 type Options struct {
-	Version string // midge's own
-	Ports   []int  // of -p, for local-only mode
+	Version string   // midge's own
+	Files   []string // of the configuration, read again at a reload
+	Ports   []int    // of -p, for local-only mode
 	Verbose bool
 	Quiet   bool
 }
@@ -36,7 +37,6 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
 	heedMemoryLimit(systemCgroups())
-	version := Compatible(o.Version)
 	logging := logOptions(c, o)
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {
@@ -52,8 +52,8 @@ func Run(c *conf.Config, o Options) (status int) {
 	log := NewLog(logging, time.Now)
 	defer log.Close()
 	log.Sync()
-	sayStart(log, c, version)
-	s, err := newServer(c, version, log)
+	sayStart(log, c, Compatible(o.Version))
+	s, err := newServer(c, o, log)
 	if err != nil {
 		log.Logf(core.LogError, "Error: %v", err)
 		return ExitFailed
@@ -64,25 +64,30 @@ func Run(c *conf.Config, o Options) (status int) {
 			status = ExitFailed
 		}
 	}()
-	return s.serve(o.Ports)
+	return s.serve()
 }
 
 // serve listens, turns the loop until a signal ends it, and shuts down.
-func (s *Server) serve(ports []int) int {
+func (s *Server) serve() int {
 	if _, err := loop.RaiseFileLimit(); err != nil {
 		s.log.Logf(core.LogWarning, "Warning: Unable to raise the limit of open files: %v", err)
 	}
 	defer s.watchSignals()()
-	status := s.work(ports)
+	status := s.work()
 	s.shut() // not deferred: after a panic the state must not speak any more
 	return status
 }
 
-// work listens and turns the loop, and gives the exit status.
-func (s *Server) work(ports []int) int {
-	if err := s.listen(ports); err != nil {
+// work puts the configuration in force and turns the loop, and gives the exit status.
+func (s *Server) work() int {
+	p := &plan{conf: s.conf, ports: s.options.Ports}
+	if err := p.prepare(); err != nil {
+		return s.report(err)
+	}
+	if err := s.bind(p); err != nil {
 		return ExitFailed
 	}
+	s.install(p, s.now())
 	s.log.Logf(core.LogInfo, "mosquitto version %s running", s.version)
 	s.log.Flush() // the first turn may wait long
 	if err := s.run(); err != nil {
@@ -95,11 +100,7 @@ func (s *Server) work(ports []int) int {
 // sayStart writes the lines before the listeners are opened.
 func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
-	if c.File != "" {
-		log.Logf(core.LogInfo, "Config loaded from %s.", c.File)
-	} else {
-		log.Logf(core.LogInfo, "Using default config.")
-	}
+	sayLoaded(log, c)
 	for _, f := range [...]string{"Bridge", "Persistence", "TLS", "TLS-PSK", "Websockets"} {
 		log.Logf(core.LogInfo, "%s support NOT available.", f)
 	}
@@ -107,6 +108,15 @@ func sayStart(log *Log, c *conf.Config, version string) {
 		log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
 		log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
 		log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
+	}
+}
+
+// sayLoaded says which configuration is in force.
+func sayLoaded(log *Log, c *conf.Config) {
+	if c.File != "" {
+		log.Logf(core.LogInfo, "Config loaded from %s.", c.File)
+	} else {
+		log.Logf(core.LogInfo, "Using default config.")
 	}
 }
 
@@ -179,8 +189,7 @@ func (s *Server) signal(sig os.Signal) {
 	case syscall.SIGINT, syscall.SIGTERM:
 		s.stopping = true
 	case syscall.SIGHUP:
-		s.log.Logf(core.LogWarning, "Warning: Reloading the configuration is not built yet; only the log file is opened anew.")
-		s.log.Reopen()
+		s.reload()
 	case syscall.SIGUSR1:
 		s.log.Logf(core.LogWarning, "Warning: There is no database to save, persistence is not built yet.")
 	case syscall.SIGUSR2:

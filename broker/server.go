@@ -29,20 +29,22 @@ import (
 // Server is a broker with its sockets.
 type Server struct {
 	conf    *conf.Config
+	options Options
 	version string
 	log     *Log
 	poll    *loop.Poller
 	core    *core.Broker
 	reserve *loop.Reserve
 
-	listeners []*listener
-	limits    map[*core.Listener]*limits // of each configured listener
-	conns     []*conn                    // by descriptor
-	sockets   int                        // connections open
-	again     []*conn                    // left whole packets with their tail: to go on in the next turn
-	going     []*conn                    // those of this turn, reused
-	closing   []*conn                    // to be closed at the end of the turn
-	starved   bool                       // it was said that descriptors have run out
+	listeners []*listener                  // in the configuration's order
+	doors     map[int]*listener            // by descriptors of their sockets
+	homes     map[*core.Listener]*listener // by what their connections are under
+	conns     []*conn                      // by descriptor
+	sockets   int                          // connections open
+	again     []*conn                      // left whole packets with their tail: to go on in the next turn
+	going     []*conn                      // those of this turn, reused
+	closing   []*conn                      // to be closed at the end of the turn
+	starved   bool                         // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
 	tails      tails  // what is kept of them
@@ -52,11 +54,13 @@ type Server struct {
 	zero     core.Time // and where it begins
 	stopping bool
 	dumping  bool // the subscriptions are being written to stdout
+
+	reloading  bool // a configuration is on its way
+	reloadNext bool // and is to be read once more
 }
 
-// newServer makes a server that does not listen yet. version is what it calls
-// itself in the log and in $SYS.
-func newServer(c *conf.Config, version string, log *Log) (*Server, error) {
+// newServer makes a server that does not listen yet.
+func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	poll, err := loop.New()
 	if err != nil {
 		return nil, err
@@ -67,13 +71,14 @@ func newServer(c *conf.Config, version string, log *Log) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		conf: c, version: version, log: log, poll: poll, reserve: reserve,
-		limits: make(map[*core.Listener]*limits),
-		buf:    make([]byte, readBuffer),
-		epoch:  time.Now(),
+		conf: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve,
+		doors: make(map[int]*listener),
+		homes: make(map[*core.Listener]*listener),
+		buf:   make([]byte, readBuffer),
+		epoch: time.Now(),
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
-	s.core = core.New(coreConfig(c, version), core.Options{Log: log, Rand: newRand()}, s.now())
+	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand()}, s.now())
 	return s, nil
 }
 
@@ -136,13 +141,14 @@ func (s *Server) timeout() int {
 
 // handle does what a descriptor is ready for.
 func (s *Server) handle(e loop.Event, now core.Time) {
-	for _, l := range s.listeners {
-		if l.fd == int(e.FD) {
-			s.accept(l, now)
-			return
+	c := s.connOf(e.FD)
+	if c == nil {
+		if l := s.doors[int(e.FD)]; l != nil {
+			s.accept(l, int(e.FD), now)
 		}
+		return
 	}
-	if c := s.conns[e.FD]; c != nil && !c.Closed() {
+	if !c.Closed() {
 		if e.Flags&loop.Writable != 0 {
 			c.blocked = false
 			s.flush(c, now)
@@ -151,6 +157,14 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 			s.read(c, e.Flags, now)
 		}
 	}
+}
+
+// connOf is the connection with a descriptor, or nil.
+func (s *Server) connOf(fd int32) *conn {
+	if int(fd) < len(s.conns) {
+		return s.conns[fd]
+	}
+	return nil
 }
 
 // flushAll writes each connection that has output. What that brings about (a
@@ -189,7 +203,7 @@ func (s *Server) shut() {
 	now := s.now()
 	s.log.Logf(core.LogInfo, "mosquitto version %s terminating", s.version)
 	for _, l := range s.listeners {
-		l.close()
+		s.stopListening(l)
 	}
 	s.core.Stop(now)
 	s.flushAll(now)

@@ -126,6 +126,20 @@ type Listener struct {
 	MaxTopicAliasBroker int // aliases the broker uses, 0 to 65535; 0: none
 }
 
+// Endpoint is where a listener listens. Two listeners are the same one, before and
+// after a reload, if their endpoints are equal.
+type Endpoint struct {
+	Port   int
+	Host   string
+	Path   string
+	Domain SocketDomain
+}
+
+// Endpoint returns where l listens.
+func (l *Listener) Endpoint() Endpoint {
+	return Endpoint{Port: l.Port, Host: l.Host, Path: l.Path, Domain: l.SocketDomain}
+}
+
 // LocalListeners returns the listeners of local-only mode: the two loopback
 // addresses at each of the ports, at DefaultPort if there are none. Generated client
 // ids begin with "auto-" there, whatever the file says, as in mosquitto 2.1.

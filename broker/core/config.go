@@ -35,8 +35,9 @@ type Config struct {
 	ConnectionMessages  bool // connects and disconnects are logged
 }
 
-// Listener is what the clients of one listener have in common. It is not
-// changed while in use.
+// Listener is what the clients of one listener have in common. When its
+// configuration changes, clients that come later get another one; those that are
+// connected keep theirs, see Follow.
 type Listener struct {
 	Port          int
 	Path          string               // of a Unix socket, else ""
@@ -48,6 +49,14 @@ type Listener struct {
 	MaxAliasOut   uint16               // topic aliases the broker uses towards a client
 	Remote        func(*Client) Remote // the other end of a connection; nil for a Unix socket
 	Versions      uint8                // a bit, 1<<version, for each protocol version it accepts
+}
+
+// Follow makes l, which has connected clients, what next says, but for what CONNACK
+// has told them: that holds for as long as they stay. Between two turns only.
+func (l *Listener) Follow(next *Listener) {
+	told := *l
+	*l = *next
+	l.MaxQoS, l.MaxAlias = told.MaxQoS, told.MaxAlias
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

@@ -166,6 +166,22 @@ func (b *Broker) Kick(c *Client, reason packet.Reason, text string, now Time) {
 	b.commit()
 }
 
+// Recheck ends the connections of clients that a new configuration would not admit.
+func (b *Broker) Recheck(now Time) {
+	var unwanted []string
+	for id, s := range b.sessions {
+		if s.client != nil && !s.client.Listener.Anonymous {
+			unwanted = append(unwanted, id)
+		}
+	}
+	slices.Sort(unwanted)
+	for _, id := range unwanted {
+		if s := b.sessions[id]; s != nil && s.client != nil { // a will may have ended it
+			b.Kick(s.client, refuseLogin.reason, refuseLogin.text, now)
+		}
+	}
+}
+
 // Stop ends the broker: the wills of connected clients and those that are
 // delayed are published, and v5 clients are told. The output is for the caller
 // to write, as ever.

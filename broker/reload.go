@@ -1,0 +1,209 @@
+package broker
+
+import (
+	"errors"
+
+	"midge/broker/core"
+	"midge/conf"
+	"midge/packet"
+)
+
+// A configuration comes into force, at the start and at SIGHUP, as a plan that goes
+// through three steps:
+//
+//	prepare   beside the loop: all that is slow. Reads files, looks up names. It must
+//	          not touch the Server; what it makes stays in the plan.
+//	bind      on the loop: opens the new listeners, which is quick and may fail.
+//	apply     on the loop: puts everything in force, in one go. It cannot fail.
+//
+// Where prepare or bind fails, what they made is undone and nothing has changed: a
+// broker that runs goes on as before, and one that starts ends with the error's
+// status. There is one reload at a time; one more is remembered.
+//
+// What is read from a file of its own (passwords, access rights, certificates) takes
+// part so: a field of plan, a function in prepare's list that fills it or gives the
+// error (a *conf.Error carries lines and an exit status), and a line in install that
+// puts it in force. What is only a value of the Config takes effect in coreConfig,
+// coreListener or logOptions (config.go, run.go) and needs nothing here.
+
+// plan is a configuration on its way into force.
+type plan struct {
+	conf  *conf.Config
+	ports []int // of -p
+
+	targets []target // the listeners, in order
+	entries []entry  // those that are open, from bind
+	opened  []*listener
+}
+
+// entry is an open listener and what it is to do.
+type entry struct {
+	listener *listener
+	conf     conf.Listener
+}
+
+// prepare does what is slow. See above for what belongs here.
+func (p *plan) prepare() error {
+	for _, step := range [...]func(*plan) error{
+		(*plan).resolve,
+	} {
+		if err := step(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolve finds the addresses of all listeners. A name that cannot be looked up is
+// an error where its listener is opened.
+func (p *plan) resolve() error {
+	list := p.conf.Listeners
+	if p.conf.LocalOnly {
+		list = p.conf.LocalListeners(p.ports...)
+	}
+	for _, l := range list {
+		t := target{Listener: l}
+		if l.Path == "" {
+			t.addresses, t.err = addresses(&l)
+		}
+		p.targets = append(p.targets, t)
+	}
+	return nil
+}
+
+// bind opens those of p's listeners that are not open yet. In local-only mode one
+// address family may fail.
+func (s *Server) bind(p *plan) error {
+	running := make(map[conf.Endpoint]*listener)
+	for _, l := range s.listeners {
+		running[l.conf.Endpoint()] = l
+	}
+	for i := range p.targets {
+		t := &p.targets[i]
+		l := running[t.Endpoint()]
+		delete(running, t.Endpoint()) // a second one like it cannot be opened
+		if l == nil {
+			var err error
+			if l, err = s.open(t); err != nil {
+				s.log.Logf(core.LogError, "%s", complaint(err))
+				if p.conf.LocalOnly {
+					continue
+				}
+				s.undo(p)
+				return err
+			}
+			p.opened = append(p.opened, l)
+		}
+		p.entries = append(p.entries, entry{l, t.Listener})
+	}
+	if len(p.entries) == 0 {
+		s.log.Logf(core.LogError, "Error: Unable to start any listening sockets, exiting.")
+		return errNoListener
+	}
+	return nil
+}
+
+// undo closes what bind has opened.
+func (s *Server) undo(p *plan) {
+	for _, l := range p.opened {
+		s.stopListening(l)
+	}
+}
+
+// install puts in force what the plan made: listeners and what else was loaded.
+func (s *Server) install(p *plan, now core.Time) {
+	gone := make(map[*listener]bool)
+	for _, l := range s.listeners {
+		gone[l] = true
+	}
+	s.listeners = s.listeners[:0]
+	for _, e := range p.entries {
+		delete(gone, e.listener)
+		s.configure(e.listener, e.conf)
+		s.listeners = append(s.listeners, e.listener)
+	}
+	s.dismiss(gone, now)
+}
+
+// dismiss closes listeners, and the connections that came by them.
+func (s *Server) dismiss(gone map[*listener]bool, now core.Time) {
+	if len(gone) == 0 {
+		return
+	}
+	for l := range gone {
+		s.stopListening(l)
+	}
+	for _, c := range s.conns {
+		if c != nil && gone[s.homes[c.Listener]] {
+			s.core.Kick(&c.Client, packet.AdministrativeAction, "administrative action", now)
+		}
+	}
+}
+
+// reload begins to read the configuration again.
+func (s *Server) reload() {
+	s.log.Reopen()
+	if s.reloading {
+		s.reloadNext = true
+		return
+	}
+	s.reloading = true
+	s.log.Logf(core.LogInfo, "Reloading config.")
+	files, ports := s.options.Files, s.options.Ports
+	go func() {
+		c, lines, err := conf.Load(files)
+		p := &plan{conf: c, ports: ports}
+		if err == nil {
+			err = p.prepare()
+		}
+		s.poll.Post(func() { s.reloaded(p, lines, err) })
+	}()
+}
+
+// reloaded ends a reload: with the new configuration in force, or the old one.
+func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
+	s.sayLines(lines)
+	if err != nil {
+		s.report(err)
+	} else {
+		err = s.bind(p)
+	}
+	if err != nil {
+		s.log.Logf(core.LogError, "Error: The configuration stays as it was.")
+	} else {
+		s.apply(p, s.now())
+	}
+	s.reloading = false
+	if s.reloadNext {
+		s.reloadNext = false
+		s.reload()
+	}
+}
+
+// apply replaces the configuration that is in force.
+func (s *Server) apply(p *plan, now core.Time) {
+	s.conf = p.conf
+	s.log.Configure(logOptions(p.conf, s.options))
+	s.core.Configure(coreConfig(p.conf, s.version), now)
+	s.install(p, now)
+	s.core.Recheck(now)
+	sayLoaded(s.log, p.conf)
+}
+
+// report logs why a configuration is no good, and gives the exit status.
+func (s *Server) report(err error) int {
+	var bad *conf.Error
+	if !errors.As(err, &bad) {
+		s.log.Logf(core.LogError, "Error: %v", err)
+		return ExitFailed
+	}
+	s.sayLines(bad.Lines)
+	return bad.Code
+}
+
+// sayLines logs lines of the configuration's.
+func (s *Server) sayLines(lines []conf.Line) {
+	for _, l := range lines {
+		s.log.Logf(logClasses(l.Class), "%s", l.Text)
+	}
+}
