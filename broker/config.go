@@ -34,6 +34,7 @@ func coreListener(l *conf.Listener) *core.Listener {
 	return &core.Listener{
 		Port:          l.Port,
 		Path:          l.Path,
+		Mount:         l.MountPoint,
 		Anonymous:     l.AllowAnonymous,
 		EmptyClientID: l.AllowZeroLengthClientID,
 		AutoIDPrefix:  l.AutoIDPrefix,

@@ -183,6 +183,36 @@ accept_protocol_versions 3, 4`)
 	}
 }
 
+// TestMountPoint: a listener's clients live below a topic of the others.
+func TestMountPoint(t *testing.T) {
+	t.Parallel()
+	s := serve(t, `allow_anonymous true
+log_type all
+listener {port} 127.0.0.1
+listener {second} 127.0.0.1
+mount_point home/`)
+	out := s.connect("out", 4, "clean")
+	out.send("SUBSCRIBE 1 #")
+	out.expect("SUBACK 1 00")
+	in := s.dialTo("in", 5, "tcp", "127.0.0.1:"+strconv.Itoa(s.second))
+	in.send("CONNECT clean will={gone 'x'} + SUBSCRIBE 1 #")
+	in.expect("CONNACK 00", "SUBACK 1 00")
+	in.send("PUBLISH t 'up'")
+	in.expect("PUBLISH t 'up'")
+	out.expect("PUBLISH home/t 'up'")
+	out.send("PUBLISH home/t 'down' + PUBLISH home 'out'")
+	out.expect("PUBLISH home/t 'down'", "PUBLISH home 'out'")
+	in.expect("PUBLISH t 'down'")
+	in.lives()
+	in.conn.Close()
+	out.expect("PUBLISH home/gone 'x'")
+	s.await("\thome/gone")
+	s.await("\thome/# (QoS 0)")
+	s.await("in 0 home/#")
+	s.await("Received PUBLISH from in (d0, q0, r0, m0, 'home/t', ... (2 bytes))")
+	s.await("Sending PUBLISH to in (d0, q0, r0, m0, 't', ... (2 bytes))")
+}
+
 // TestDescriptorsExhausted: without a descriptor left, those who come are sent
 // away, which is said once; those who are there go on; and when some leave,
 // others can come.

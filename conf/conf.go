@@ -113,6 +113,8 @@ type Listener struct {
 	Host string // address or host name to bind to; empty: all interfaces
 	Path string // of the Unix socket; empty for TCP
 
+	MountPoint string // in front of every topic of its clients, who do not see it
+
 	SocketDomain           SocketDomain
 	AcceptProtocolVersions Versions
 

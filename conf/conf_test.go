@@ -117,6 +117,7 @@ func TestValues(t *testing.T) {
 		{"max_topic_alias 65535", first(func(l *Listener) any { return l.MaxTopicAlias }), 65535},
 		{"max_topic_alias 0", first(func(l *Listener) any { return l.MaxTopicAlias }), 0},
 		{"max_topic_alias_broker 7", first(func(l *Listener) any { return l.MaxTopicAliasBroker }), 7},
+		{"mount_point a\nmount_point  b c/ ", first(func(l *Listener) any { return l.MountPoint }), "b c/"},
 		{"socket_domain ipv4", first(func(l *Listener) any { return l.SocketDomain }), IPv4},
 		{"socket_domain ipv6", first(func(l *Listener) any { return l.SocketDomain }), IPv6},
 		{"accept_protocol_versions 3,\t5", first(func(l *Listener) any { return l.AcceptProtocolVersions }), Versions(1<<3 | 1<<5)},

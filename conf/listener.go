@@ -151,12 +151,18 @@ func aliases(field func(*Listener) *int) func(*statement) error {
 	}
 }
 
-// setMountPoint checks that a mount point can begin a topic.
+// setMountPoint checks that a mount point can begin a topic. Glued to one, it makes
+// filters that begin with a wildcard match nothing, which is said.
 func setMountPoint(s *statement) error {
 	if strings.ContainsAny(s.text, "+#") {
 		return failValue(s.name, s.text)
 	}
-	return nil
+	s.file.listener.MountPoint = s.text
+	if strings.HasSuffix(s.text, "/") {
+		return nil
+	}
+	return s.file.say(ClassWarning, "Warning: The '%s' value (%s) does not end with a slash, so '#' and '+' at the beginning of a filter match nothing.",
+		s.name, s.text)
 }
 
 // setProxyProtocol notes the version of the PROXY header.

@@ -262,6 +262,9 @@ func TestSaid(t *testing.T) {
 			"I Creating default listener due to 'max_qos' option.", best,
 			"N The 'port' option is now deprecated and will be removed in version 3.0. Please use 'listener' instead."}},
 
+		{"listener 1883\nmount_point a/", nil},
+		{"listener 1883\nmount_point a", []string{
+			"W Warning: The 'mount_point' value (a) does not end with a slash, so '#' and '+' at the beginning of a filter match nothing."}},
 		{"store_clean_interval 10", []string{"W Warning: The 'store_clean_interval' option is no longer available."}},
 		{"ffdc_output", []string{"W Warning: The 'ffdc_output' option is no longer available."}},
 		{"max_log_entries x y", []string{"W Warning: The 'max_log_entries' option is no longer available."}},

@@ -116,7 +116,7 @@ func listenerOptions() []option {
 		{name: "bind_interface", value: text, scope: perListener, need: defaultListens, once: true, state: notYet},
 		{name: "socket_domain", value: word, scope: perListener, need: defaultListens, set: setSocketDomain},
 		{name: "protocol", value: word, scope: perListener, need: defaultListens, set: setProtocol},
-		{name: "mount_point", value: text, scope: perListener, need: someListener, state: notYet, set: setMountPoint},
+		{name: "mount_point", value: text, scope: perListener, need: someListener, set: setMountPoint},
 		{name: "accept_protocol_versions", value: own, scope: perListener, need: namedListener, set: setAcceptProtocolVersions},
 	}
 }

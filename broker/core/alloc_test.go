@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"midge/packet"
@@ -93,6 +94,31 @@ func TestAllocsMixed(t *testing.T) {
 	before := l.stats.PublishSent
 	pin(t, 0, func() { l.give(l.pub, data); l.flush() })
 	if n := l.stats.PublishSent - before; n%31 != 0 || n == 0 {
+		t.Errorf("%d were sent", n)
+	}
+}
+
+// TestAllocsMounted: nor one from behind a mount point to others behind it and to
+// some that are not.
+func TestAllocsMounted(t *testing.T) {
+	l := newLine(t, plain())
+	l.subscribe(packet.V5, 10, 0)
+	mounted := *loadListener
+	mounted.Mount = "fleet/"
+	l.listener = &mounted
+	l.pub = l.dial(packet.V5, "pub", true, nil)
+	for _, v := range []packet.Version{packet.V31, packet.V311, packet.V5} {
+		c := l.dial(v, fmt.Sprint("behind", v), true, nil)
+		s := packet.Packet{Type: packet.Subscribe, ID: 1, Filters: packet.Filters{
+			Raw: packet.AppendSubscription(nil, "#", 0), Options: true}}
+		l.give(c, s.Append(nil, v))
+	}
+	l.flush()
+	p := packet.Packet{Type: packet.Publish, Topic: []byte(strings.TrimPrefix(loadTopic, mounted.Mount)), Payload: []byte("0123456789")}
+	data := p.Append(nil, packet.V5)
+	before := l.stats.PublishSent
+	pin(t, 0, func() { l.give(l.pub, data); l.flush() })
+	if n := l.stats.PublishSent - before; n%13 != 0 || n == 0 {
 		t.Errorf("%d were sent", n)
 	}
 }

@@ -12,12 +12,13 @@ import (
 // what they receive is thrown away, or acknowledged by its identifier.
 type line struct {
 	*Broker
-	now   Time
-	pub   *Client
-	subs  []*Client
-	ack   []byte // of the subscribers, room for one turn
-	idAt  int    // where a PUBLISH to a subscriber has its identifier
-	whole int    // length of such a PUBLISH
+	now      Time
+	pub      *Client
+	listener *Listener // of the clients from now on
+	subs     []*Client
+	ack      []byte // of the subscribers, room for one turn
+	idAt     int    // where a PUBLISH to a subscriber has its identifier
+	whole    int    // length of such a PUBLISH
 }
 
 // loadTopic is the topic of all of a line's messages.
@@ -29,7 +30,7 @@ func newLine(tb testing.TB, cfg Config, rec ...persist.Recorder) *line {
 	if len(rec) > 0 {
 		opt.Recorder = rec[0]
 	}
-	return &line{Broker: New(cfg, opt, rigStart), now: rigStart}
+	return &line{Broker: New(cfg, opt, rigStart), now: rigStart, listener: loadListener}
 }
 
 var loadListener = &Listener{
@@ -38,7 +39,7 @@ var loadListener = &Listener{
 
 // dial makes a client that was accepted.
 func (l *line) dial(v packet.Version, id string, clean bool, props []byte) *Client {
-	c := &Client{Listener: loadListener}
+	c := &Client{Listener: l.listener}
 	l.Open(c, l.now)
 	p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{
 		Version: v, CleanStart: clean, ClientID: []byte(id)}, Props: packet.Properties{Raw: props}}

@@ -80,6 +80,7 @@ const (
 	flagStalled                          // the last write was short, and its rest is still in the output
 	flagLeft                             // the client itself ended it
 	flagBrief                            // its CONNECT asked for a session that ends with it
+	flagMounted                          // its listener has a mount point
 )
 
 // Closed says that the connection is over: write what is pending, once, and

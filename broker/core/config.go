@@ -41,6 +41,7 @@ type Config struct {
 type Listener struct {
 	Port          int
 	Path          string               // of a Unix socket, else ""
+	Mount         string               // in front of every topic of its clients, who do not see it; see mount.go
 	Anonymous     bool                 // clients may connect without credentials
 	EmptyClientID bool                 // a client id may be empty
 	AutoIDPrefix  string               // of the client ids the broker makes up

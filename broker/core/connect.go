@@ -132,7 +132,7 @@ func (b *Broker) admitWill(c *Client, cn *packet.ConnectBody) *refusal {
 	switch {
 	case !cn.Will:
 		return nil
-	case topic.CheckName(cn.WillTopic) != nil || strings.HasPrefix(view(cn.WillTopic), "$CONTROL/"):
+	case !b.mayWill(c, cn.WillTopic):
 		return refuseWillTopic
 	case cn.WillQoS > c.Listener.MaxQoS: // v5 [MQTT-3.2.2-12]
 		return refuseWillQoS
@@ -143,6 +143,15 @@ func (b *Broker) admitWill(c *Client, cn *packet.ConnectBody) *refusal {
 		return refuseWillSize
 	}
 	return nil
+}
+
+// mayWill says whether the topic may be a will's.
+func (b *Broker) mayWill(c *Client, name []byte) bool {
+	if topic.CheckName(name) != nil {
+		return false
+	}
+	whole, err := b.mount(c, view(name))
+	return err == nil && !strings.HasPrefix(whole, "$CONTROL/")
 }
 
 // reject answers a CONNECT with a refusal and ends the connection.
@@ -402,5 +411,5 @@ func (b *Broker) logConnect(c *Client, p *packet.Packet) {
 		retain = 1
 	}
 	b.log.Logf(LogDebug, "Will message specified (%d bytes) (r%d, q%d).", len(cn.WillPayload), retain, cn.WillQoS)
-	b.log.Logf(LogDebug, "\t%s", cn.WillTopic)
+	b.log.Logf(LogDebug, "\t%s", c.session.will.Message.Topic)
 }

@@ -92,6 +92,7 @@ type Broker struct {
 	scratch  []byte        // the packet that answer sends
 	propsOut []byte        // the property list being made
 	propsIn  []byte        // the one a message came with, less some
+	mounted  []byte        // the topic of a message from behind a mount point
 	codes    []byte        // of a SUBACK
 	copies   []copyFor     // receivers of a message, where each gets one copy
 	feed     feed          // the retained delivery going on
@@ -144,6 +145,9 @@ func (b *Broker) Open(c *Client, now Time) {
 	c.state = opened
 	c.heard = now
 	c.maxPacket = anyPacket
+	if c.Listener.Mount != "" {
+		c.flags |= flagMounted
+	}
 	b.sockets++
 	b.stats.Sockets++
 	b.keepVigil(c, now)
@@ -250,6 +254,9 @@ func (b *Broker) trim() {
 	}
 	if cap(b.propsOut) > scratchMax {
 		b.propsOut = nil
+	}
+	if cap(b.mounted) > scratchMax {
+		b.mounted = nil
 	}
 }
 

@@ -153,7 +153,7 @@ func (b *Broker) feedOne(m *message) bool {
 		return false
 	}
 	p := publicationOf(m)
-	if b.tooLarge(c, sub, &p, qos, now) {
+	if b.unfit(c, sub, &p, qos, now) {
 		return true
 	}
 	flags := qos<<1 | publishRetain // [MQTT-3.3.1-8]

@@ -33,7 +33,7 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 	if c == nil {
 		return b.deliverOffline(s, sub, sh, p, flags)
 	}
-	if b.tooLarge(c, sub, p, qos, now) {
+	if b.unfit(c, sub, p, qos, now) {
 		return false
 	}
 	if qos == 0 {
@@ -134,11 +134,15 @@ func (b *Broker) windowOpen(c *Client, size int) bool {
 	return b.cfg.MaxInflightBytes == 0 || n == 0 || w.bytes+size <= b.cfg.MaxInflightBytes
 }
 
-// tooLarge drops what is above the client's Maximum Packet Size; it counts as
-// delivered (v5 [MQTT-3.1.2-24], [MQTT-3.1.2-25]).
-func (b *Broker) tooLarge(c *Client, sub *persist.Subscription, p *publication, qos byte, now Time) bool {
+// unfit drops what is above the client's Maximum Packet Size; it counts as
+// delivered (v5 [MQTT-3.1.2-24], [MQTT-3.1.2-25]). So does what the client has no
+// name for.
+func (b *Broker) unfit(c *Client, sub *persist.Subscription, p *publication, qos byte, now Time) bool {
 	if b.fits(c, sub.ID, p, qos, 0, now) {
 		return false
+	}
+	if !c.sees(p.topic) {
+		return true
 	}
 	n := b.sizeFor(c, sub.ID, p, qos, 0, now)
 	b.stats.PublishDropped++
@@ -149,6 +153,9 @@ func (b *Broker) tooLarge(c *Client, sub *persist.Subscription, p *publication, 
 // fits says that p, sent with an alias or without (0), is within the client's
 // Maximum Packet Size, and has an encoding at all.
 func (b *Broker) fits(c *Client, subID uint32, p *publication, qos byte, alias uint16, now Time) bool {
+	if !c.sees(p.topic) {
+		return false
+	}
 	const rest = 32 // the most that topic, properties and payload do not account for
 	if len(p.topic)+len(p.props)+len(p.payload)+rest <= int(c.maxPacket) {
 		return true
@@ -158,14 +165,15 @@ func (b *Broker) fits(c *Client, subID uint32, p *publication, qos byte, alias u
 
 func (b *Broker) sizeFor(c *Client, subID uint32, p *publication, qos byte, alias uint16, now Time) int {
 	props := b.propsFor(p, c.version, alias, subID, now)
-	return packet.PublishSize(c.version, qos, len(p.topic), len(props), len(p.payload))
+	return packet.PublishSize(c.version, qos, len(c.nameFor(p.topic)), len(props), len(p.payload))
 }
 
 // sendPublish appends a PUBLISH to c's output: the message's shared encoding
 // where it has one.
 func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, subID uint32, now Time) {
+	name := c.nameFor(p.topic)
 	if b.debug {
-		b.logPublish("Sending PUBLISH to", c.session.id, flags, id, p.topic, len(p.payload))
+		b.logPublish("Sending PUBLISH to", c.session.id, flags, id, name, len(p.payload))
 	}
 	b.stats.MessagesSent++
 	b.stats.PublishSent++
@@ -177,9 +185,9 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 	buf, hold := b.target(c, needs, pass)
 	switch {
 	case c.aliasMax != 0 && !hold && b.fits(c, subID, p, qosOf(flags), 1, now): // one that is held may be passed by one that uses the alias it sets
-		topic, alias := c.aliasFor(p.topic)
-		b.appendPublish(c, buf, flags, topic, id, b.propsFor(p, c.version, alias, subID, now), p)
-	case p.forms && subID == 0 && flags&publishDup == 0:
+		name, alias := c.aliasFor(name)
+		b.appendPublish(c, buf, flags, name, id, b.propsFor(p, c.version, alias, subID, now), p)
+	case p.forms && subID == 0 && flags&publishDup == 0 && c.flags&flagMounted == 0:
 		f := b.formOf(p, c.version, flags, now)
 		at := len(*buf) + f.id
 		*buf = append(*buf, f.buf...)
@@ -187,7 +195,7 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 			(*buf)[at], (*buf)[at+1] = byte(id>>8), byte(id)
 		}
 	default:
-		b.appendPublish(c, buf, flags, p.topic, id, b.propsFor(p, c.version, 0, subID, now), p)
+		b.appendPublish(c, buf, flags, name, id, b.propsFor(p, c.version, 0, subID, now), p)
 	}
 	if hold {
 		c.seal(needs, pass, id)
@@ -295,7 +303,7 @@ func (b *Broker) sendWaiting(c *Client, q *queue, now Time) {
 	defer b.unuse(d.msg)
 	p := publicationOf(d.msg)
 	sub := persist.Subscription{ID: d.subID}
-	if d.msg.Expires <= now || b.tooLarge(c, &sub, &p, d.qos, now) {
+	if d.msg.Expires <= now || b.unfit(c, &sub, &p, d.qos, now) {
 		b.recordDropped(s, &d)
 		return
 	}
@@ -350,7 +358,7 @@ func (b *Broker) repeat(c *Client, d *delivery, now Time) {
 	}
 	p := publicationOf(d.msg)
 	sub := persist.Subscription{ID: d.subID}
-	if b.tooLarge(c, &sub, &p, d.qos, now) {
+	if b.unfit(c, &sub, &p, d.qos, now) {
 		b.take(c.session, d)
 		return
 	}

@@ -23,6 +23,9 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 		return err
 	}
 	name, err := b.topicOf(c, p)
+	if err == nil && c.flags&flagMounted != 0 {
+		name, err = b.mount(c, name)
+	}
 	if err != nil {
 		return err
 	}

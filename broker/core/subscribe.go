@@ -51,7 +51,7 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 		if !ok {
 			break
 		}
-		b.codes = append(b.codes, b.subscribeOne(c, string(filter), options, id))
+		b.codes = append(b.codes, b.subscribeOne(c, filter, options, id))
 	}
 	if b.debug {
 		b.log.Logf(LogDebug, "Sending SUBACK to %s", s.id)
@@ -80,10 +80,20 @@ func (b *Broker) checkFilter(c *Client, filter []byte, options byte) error {
 	return nil
 }
 
+// subackFailure is the code of a filter that is refused, before v5 [MQTT-3.9.3-2].
+const subackFailure = 0x80
+
 // subscribeOne makes one subscription and gives its code for the SUBACK.
-func (b *Broker) subscribeOne(c *Client, filter string, options byte, id uint32) byte {
+func (b *Broker) subscribeOne(c *Client, asked []byte, options byte, id uint32) byte {
 	b.work += workSubscribe
 	s := c.session
+	filter, ok := c.mountFilter(asked)
+	if !ok && c.version == packet.V5 {
+		return byte(packet.TopicFilterInvalid)
+	}
+	if !ok {
+		return subackFailure
+	}
 	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&persist.OptionQoS)
@@ -159,7 +169,7 @@ func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 		if !ok {
 			break
 		}
-		b.codes = append(b.codes, byte(b.unsubscribeOne(s, filter)))
+		b.codes = append(b.codes, byte(b.unsubscribeOne(c, filter)))
 	}
 	if b.debug {
 		b.log.Logf(LogDebug, "Sending UNSUBACK to %s", s.id)
@@ -182,15 +192,20 @@ func checkUnsubscribe(c *Client, filter []byte) error {
 	return nil
 }
 
-func (b *Broker) unsubscribeOne(s *Session, filter []byte) packet.Reason {
+func (b *Broker) unsubscribeOne(c *Client, asked []byte) packet.Reason {
 	b.work += workSubscribe
+	s := c.session
+	filter := view(asked)
+	if c.flags&flagMounted != 0 {
+		filter, _ = c.mountFilter(asked)
+	}
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s", filter)
 	}
 	if b.log.Enabled(LogUnsubscribe) {
 		b.log.Logf(LogUnsubscribe, "%s %s", s.id, filter)
 	}
-	sub, ok := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: view(filter)})
+	sub, ok := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: filter})
 	if !ok {
 		return packet.NoSubscriptionExisted
 	}

@@ -347,6 +347,10 @@ func (t *target) listen(args string) error {
 		l.AutoIDPrefix = value
 		return nil
 	}
+	if name == "mount_point" {
+		l.Mount = value
+		return nil
+	}
 	if name == "accept_protocol_versions" {
 		l.Versions = 0
 		for _, v := range strings.Split(value, ",") {

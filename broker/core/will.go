@@ -11,8 +11,9 @@ func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
 		return nil
 	}
 	props := &cn.WillProps
+	name, _ := b.mount(s.client, view(cn.WillTopic)) // admitWill has seen that it can be
 	m := publication{
-		topic: view(cn.WillTopic), payload: view(cn.WillPayload),
+		topic: name, payload: view(cn.WillPayload),
 		props:  view(b.without(props, packet.WillDelay, packet.MessageExpiry)),
 		origin: s.from(), expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
 	}
