@@ -190,7 +190,7 @@ func (r *random) message() *Message {
 		m.Expires = Time(r.rnd.IntN(1000))
 	}
 	if r.rnd.IntN(3) > 0 {
-		m.Origin = &Origin{ClientID: "c" + r.pick(5), Username: r.pick(2)}
+		m.Origin = &Origin{ClientID: "c" + r.pick(5), Username: r.pick(2), Listener: len(r.pick(2))}
 	}
 	return m
 }

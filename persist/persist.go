@@ -34,6 +34,7 @@ type Position uint64
 type Origin struct {
 	ClientID string
 	Username string // "" when the client gave none
+	Listener int    // port of the listener it came by; 0 for a Unix socket
 }
 
 // Message is an application message on its way to its receivers.

@@ -135,7 +135,7 @@ type absence struct {
 // from is the origin of the session's messages.
 func (s *Session) from() *persist.Origin {
 	if s.origin == nil {
-		s.origin = &persist.Origin{ClientID: s.id}
+		s.origin = &persist.Origin{ClientID: s.id, Listener: s.port()}
 	}
 	return s.origin
 }

@@ -264,9 +264,7 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	s.expiry = b.capExpiry(asked)
 	s.dropping = false
 	b.endAbsence(s)
-	if s.username() != view(cn.Username) {
-		s.origin = &persist.Origin{ClientID: s.id, Username: string(cn.Username)}
-	}
+	s.identify(c, cn)
 	s.window.rewind()
 	if c.keepAlive > 0 {
 		b.keepVigil(c, now)
@@ -276,6 +274,15 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	b.stats.MaxClients = max(b.stats.MaxClients, len(b.sessions))
 	b.recordSession(s, persist.Never)
 	s.will = b.willOf(s, cn)
+}
+
+// identify says whose messages are those of the session from now on. One without a
+// user name gets its origin with the first of them.
+func (s *Session) identify(c *Client, cn *packet.ConnectBody) {
+	port := c.Listener.Port
+	if s.origin != nil && s.origin.Listener != port || s.username() != view(cn.Username) {
+		s.origin = &persist.Origin{ClientID: s.id, Username: string(cn.Username), Listener: port}
+	}
 }
 
 // keepAlive is the keep alive in force, in seconds: a v5 client may be told a
