@@ -80,6 +80,13 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "Configuration file is OK.")
 		return broker.ExitOK
 	}
+	who, lines, err := broker.FindIdentity(cfg.User)
+	for _, l := range lines {
+		stamp(stderr, l.Text)
+	}
+	if err != nil {
+		return refuse(err, stderr)
+	}
 	if err := broker.SetUmask(os.Getenv("UMASK_SET")); err != nil {
 		stamp(stderr, "Error: UMASK_SET environment variable "+err.Error()+".")
 		return conf.Exit
@@ -93,6 +100,9 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		if started {
 			return broker.ExitOK
 		}
+	}
+	if err := who.Become(); err != nil { // not before it is in the background, which takes the right to run the program
+		return refuse(err, stderr)
 	}
 	return broker.Run(cfg, broker.Options{
 		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet,

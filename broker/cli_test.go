@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -243,10 +244,20 @@ func TestSubscriptionDump(t *testing.T) {
 // started are the lines of a start before the listeners.
 func started(config string) []string {
 	return []string{
+		runningAs(),
 		"mosquitto version " + version + " starting", config,
 		"Bridge support NOT available.", "Persistence support NOT available.", "TLS support NOT available.",
 		"TLS-PSK support NOT available.", "Websockets support NOT available.",
 	}
+}
+
+// runningAs is the line that says who runs midge: the same as the tests.
+func runningAs() string {
+	u, err := user.Current()
+	if err != nil {
+		return "Info: running mosquitto as user id: " + strconv.Itoa(os.Geteuid()) + "."
+	}
+	return "Info: running mosquitto as user: " + u.Username + "."
 }
 
 // localOnly are the warnings of local-only mode.

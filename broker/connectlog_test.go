@@ -322,7 +322,7 @@ func TestTimestamps(t *testing.T) {
 			conf += "log_timestamp_format " + format + "\n"
 		}
 		s := start(t, (*server).running, conf, "-c", "{conf}")
-		line := s.log.all()[0]
+		line := s.log.all()[1]
 		if format == "" && !stamped.MatchString(line) || !strings.HasPrefix(line, front) || !strings.HasSuffix(line, ": mosquitto version "+version+" starting") {
 			t.Errorf("%q: %s", format, line)
 		}

@@ -46,7 +46,7 @@ func TestBothFamilies(t *testing.T) {
 		missing(t, "IPv6")
 	}
 	s := serve(t, "listener {port}\nallow_anonymous true\nmax_connections 2")
-	equalLines(t, s.log.all()[7:9], []string{s.expand("Opening ipv4 listen socket on port {port}."), s.expand("Opening ipv6 listen socket on port {port}.")})
+	equalLines(t, s.log.all()[8:10], []string{s.expand("Opening ipv4 listen socket on port {port}."), s.expand("Opening ipv6 listen socket on port {port}.")})
 	four := s.connect("a", 4, "clean")
 	six := s.dialTo("b", 4, "tcp", "[::1]:"+strconv.Itoa(s.port))
 	six.send("CONNECT clean")

@@ -15,9 +15,10 @@ import (
 
 // Exit statuses of the process, mosquitto's.
 const (
-	ExitOK      = 0
-	ExitFailed  = 1  // no listener, or the loop broke
-	ExitPidFile = 14 // the pid file could not be written
+	ExitOK         = 0
+	ExitFailed     = 1  // no listener, or the loop broke
+	ExitPidFile    = 14 // the pid file could not be written
+	ExitPrivileges = 14 // root could not become another user
 )
 
 // Options is what the command line says beside the configuration files.
@@ -99,6 +100,7 @@ func (s *Server) work() int {
 
 // sayStart writes the lines before the listeners are opened.
 func sayStart(log *Log, c *conf.Config, version string) {
+	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
 	for _, f := range [...]string{"Bridge", "Persistence", "TLS", "TLS-PSK", "Websockets"} {

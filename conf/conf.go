@@ -98,6 +98,7 @@ type Config struct {
 
 	SetTCPNoDelay bool
 	PidFile       string // empty: none is written
+	User          string // whom root becomes; "root" stays
 
 	LogDest            Dest   // where log lines go
 	LogFile            string // the file of ToFile, as written; empty without ToFile
@@ -191,6 +192,9 @@ const (
 	ToFile
 )
 
+// DefaultUser is whom root becomes by default, if there is such a user.
+const DefaultUser = "mosquitto"
+
 // defaultAutoIDPrefix is what generated client ids begin with by default.
 const defaultAutoIDPrefix = "auto-"
 
@@ -205,6 +209,7 @@ func defaultConfig() *Config {
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,
+		User:                    DefaultUser,
 		LogDest:                 ToStderr,
 		LogType:                 defaultClasses,
 		LogTimestamp:            true,

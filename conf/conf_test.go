@@ -19,6 +19,7 @@ func TestDefaults(t *testing.T) {
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,
+		User:                    "mosquitto",
 		LogDest:                 ToStderr,
 		LogType:                 ClassError | ClassWarning | ClassNotice | ClassInformation,
 		LogTimestamp:            true,
@@ -51,6 +52,7 @@ func TestValues(t *testing.T) {
 		get  func(*Config) any
 		want any
 	}{
+		{"user a b", func(c *Config) any { return c.User }, "a b"},
 		{"max_inflight_messages 7", func(c *Config) any { return c.MaxInflightMessages }, 7},
 		{"max_inflight_messages 0", func(c *Config) any { return c.MaxInflightMessages }, 0},
 		{"max_inflight_messages -1", func(c *Config) any { return c.MaxInflightMessages }, 0},

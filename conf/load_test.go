@@ -93,8 +93,8 @@ func TestIncludeErrors(t *testing.T) {
 		{memory{"main.conf": "pid_file x\ninclude_dir d", "d/a.conf": "pid_file x"}, []string{loading,
 			"E Error: Duplicate 'pid_file' value in configuration.", "E Error found at 'd/a.conf:1'.", at("2")}},
 		// What midge has not is placed likewise.
-		{memory{"main.conf": "include_dir d\nuser x", "d/a.conf": "\nuser x"}, []string{loading,
-			"E Error: The 'user' option is not built yet in midge.", "E Error found at 'd/a.conf:2'.", at("1")}},
+		{memory{"main.conf": "include_dir d\npsk_file x", "d/a.conf": "\npsk_file x"}, []string{loading,
+			"E Error: The 'psk_file' option is not supported by midge: " + whyPSK + ".", "E Error found at 'd/a.conf:2'.", at("1")}},
 		// The listener of an included file's option is announced as well.
 		{memory{"main.conf": "listener 1884\ninclude_dir d", "d/a.conf": "max_qos 1"}, []string{loading,
 			"I Creating default listener due to 'max_qos' option.",

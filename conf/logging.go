@@ -78,4 +78,9 @@ func setPidFile(s *statement) error {
 	return nil
 }
 
+func setUser(s *statement) error {
+	s.file.cfg.User = s.text
+	return nil
+}
+
 func setIncludeDir(s *statement) error { return s.file.include(s.text) }

@@ -102,7 +102,7 @@ func loggingOptions() []option {
 func processOptions() []option {
 	return []option{
 		{name: "pid_file", value: text, once: true, set: setPidFile},
-		{name: "user", value: text, state: notYet},
+		{name: "user", value: text, set: setUser},
 		{name: "include_dir", value: raw, set: setIncludeDir},
 	}
 }

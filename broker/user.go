@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"midge/conf"
+)
+
+// Identity is whom the process shall be. The zero Identity is who it is.
+type Identity struct {
+	uid, gid int   // 0: stays
+	groups   []int // supplementary ones; nil: stay
+}
+
+// process is what the identity depends on beside the configuration.
+type process struct {
+	euid, egid int
+	env        func(string) string
+	accounts   func(name string) (Identity, error) // of the system
+}
+
+// FindIdentity says whom to become: root gives up its rights for PUID and PGID of the
+// environment, else for the user of the configuration; others stay who they are. The
+// lines are to be logged. An error is a *conf.Error.
+func FindIdentity(name string) (Identity, []conf.Line, error) {
+	return process{os.Geteuid(), os.Getegid(), os.Getenv, systemAccount}.identity(name)
+}
+
+func (p process) identity(name string) (id Identity, lines []conf.Line, err error) {
+	if p.euid != 0 || p.env("SNAP_NAME") == "mosquitto" {
+		return Identity{}, nil, nil
+	}
+	switch {
+	case p.env("PUID") != "" || p.env("PGID") != "":
+		err = p.numbers(&id)
+	case name != "root":
+		lines, err = p.named(&id, name)
+	}
+	if err != nil {
+		return Identity{}, lines, err
+	}
+	if id.uid == 0 || id.gid == 0 && p.egid == 0 {
+		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Mosquitto should not be run as root/administrator."})
+	}
+	return id, lines, nil
+}
+
+// numbers takes PUID and PGID, for containers. 0, and what is not given, stays.
+func (p process) numbers(id *Identity) error {
+	for _, v := range [...]struct {
+		name string
+		to   *int
+	}{{"PUID", &id.uid}, {"PGID", &id.gid}} {
+		text := p.env(v.name)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(text, 10, 32)
+		switch {
+		case errors.Is(err, strconv.ErrRange), err == nil && n > maxID:
+			return refuse("Error: %s environment variable out of range.", v.name)
+		case err != nil:
+			return refuse("Error: %s environment variable not a valid number.", v.name)
+		}
+		*v.to = int(n)
+	}
+	return nil
+}
+
+// maxID is the largest number of a user or group. The one above it stands for none.
+const maxID = 1<<31 - 2
+
+// named takes the user of the configuration, with its groups. The default one may be
+// missing.
+func (p process) named(id *Identity, name string) (lines []conf.Line, err error) {
+	a, err := p.accounts(name)
+	if missing(err) && name == conf.DefaultUser {
+		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Unable to drop privileges to '" + name +
+			"' because this user does not exist. Trying 'nobody' instead."})
+		if a, err = p.accounts("nobody"); missing(err) {
+			return lines, refuse("Error: Unable to drop privileges to 'nobody'.")
+		}
+	}
+	switch {
+	case missing(err):
+		return lines, refuse("Error: Unable to drop privileges to '%s' because this user does not exist.", name)
+	case err != nil:
+		return lines, refuse("Error: Unable to drop privileges to '%s': %v.", name, err)
+	}
+	*id = a
+	return lines, nil
+}
+
+// missing says that there is no such user, or no list of users at all.
+func missing(err error) bool {
+	var unknown user.UnknownUserError
+	return errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist)
+}
+
+// refuse makes an error with mosquitto's line and its exit status.
+func refuse(format string, args ...any) *conf.Error {
+	return &conf.Error{Code: conf.Exit, Lines: []conf.Line{{Class: conf.ClassError, Text: fmt.Sprintf(format, args...)}}}
+}
+
+// systemAccount reads the system's own lists of users and groups.
+func systemAccount(name string) (id Identity, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return id, err
+	}
+	groups, err := u.GroupIds()
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // there are no groups
+		groups = []string{u.Gid}
+	case err != nil:
+		return id, err
+	}
+	id.uid, err = strconv.Atoi(u.Uid)
+	if err == nil {
+		id.gid, err = strconv.Atoi(u.Gid)
+	}
+	for _, text := range groups {
+		n, bad := strconv.Atoi(text)
+		if err == nil {
+			err = bad
+		}
+		id.groups = append(id.groups, n)
+	}
+	return id, err
+}
+
+// Become makes the process, all its threads, the identity. There is no way back. An
+// error is a *conf.Error.
+func (id Identity) Become() error {
+	if id.groups != nil {
+		if err := syscall.Setgroups(id.groups); err != nil {
+			return stuck("groups", err)
+		}
+	}
+	if id.gid > 0 {
+		if err := syscall.Setgid(id.gid); err != nil {
+			return stuck("gid", err)
+		}
+	}
+	if id.uid > 0 {
+		if err := syscall.Setuid(id.uid); err != nil {
+			return stuck("uid", err)
+		}
+	}
+	return nil
+}
+
+func stuck(what string, err error) error {
+	e := refuse("Error setting %s whilst dropping privileges: %v.", what, plain(err))
+	e.Code = ExitPrivileges
+	return e
+}
+
+// whoami is the line that says which user the process is.
+func whoami() string {
+	id := strconv.Itoa(os.Geteuid())
+	u, err := user.LookupId(id)
+	if err != nil {
+		return "Info: running mosquitto as user id: " + id + "."
+	}
+	return "Info: running mosquitto as user: " + u.Username + "."
+}
