@@ -16,6 +16,7 @@ type conn struct {
 	port    uint16      // its port
 	watched loop.Events // what the poller watches
 	listed  bool        // on Server.again
+	prompt  bool        // the socket sends at once what it is given
 	blocked bool        // the socket took less than it was given: wait for it
 	tail    []byte      // what core left of the bytes that came, behind some it has used
 	used    int32       // how many those are
@@ -80,7 +81,25 @@ func (s *Server) write(c *conn) (int, error) {
 	if len(runs) == 1 {
 		return loop.Write(int(c.Handle), runs[0])
 	}
+	s.hurry(c)
 	return loop.Writev(int(c.Handle), runs)
+}
+
+// hurry has a TCP socket send at once what it is given. With large payloads the
+// last bytes of a write would else wait until the receiver has acknowledged those
+// before, which a reader of whole messages does late.
+func (s *Server) hurry(c *conn) {
+	if c.prompt || c.port == 0 {
+		return
+	}
+	c.prompt = true
+	s.setNoDelay(int(c.Handle))
+}
+
+func (s *Server) setNoDelay(fd int) {
+	if loop.SetNoDelay(fd) != nil {
+		s.log.Logf(core.LogWarning, "Warning: Unable to set TCP_NODELAY.")
+	}
 }
 
 // watch tells the poller what to wait for: to be able to write where something

@@ -262,9 +262,7 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 		return
 	}
 	if s.conf.SetTCPNoDelay && addr.IsValid() {
-		if loop.SetNoDelay(fd) != nil {
-			s.log.Logf(core.LogWarning, "Warning: Unable to set TCP_NODELAY.")
-		}
+		s.setNoDelay(fd)
 	}
 	if err := s.poll.Add(fd, loop.Readable); err != nil {
 		s.log.Logf(core.LogError, "Error: %s", err)
