@@ -26,6 +26,7 @@ func coreConfig(c *conf.Config, version string) core.Config {
 		RetryInterval:       core.Time(c.RetryInterval) * 1000,
 		SysInterval:         core.Time(c.SysInterval) * 1000,
 		ConnectionMessages:  c.ConnectionMessages,
+		ControlAPI:          c.EnableControlAPI,
 	}
 }
 

@@ -78,7 +78,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 		epoch: time.Now(),
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
-	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand()}, s.now())
+	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
 	return s, nil
 }
 

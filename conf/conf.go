@@ -96,6 +96,8 @@ type Config struct {
 	// 65535; at 0 there is no $SYS.
 	SysInterval int
 
+	EnableControlAPI bool // topics of $CONTROL/ are answered
+
 	SetTCPNoDelay bool
 	PidFile       string // empty: none is written
 	User          string // whom root becomes; "root" stays

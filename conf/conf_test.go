@@ -82,6 +82,7 @@ func TestValues(t *testing.T) {
 		{"retain_expiry_interval 2000000000", func(c *Config) any { return c.RetainExpiryInterval }, 10000000},
 		{"upgrade_outgoing_qos 1", func(c *Config) any { return c.UpgradeOutgoingQoS }, true},
 		{"allow_duplicate_messages 0", func(c *Config) any { return c.AllowDuplicateMessages }, false},
+		{"enable_control_api true", func(c *Config) any { return c.EnableControlAPI }, true},
 		{"set_tcp_nodelay true", func(c *Config) any { return c.SetTCPNoDelay }, true},
 		{"sys_interval 0", func(c *Config) any { return c.SysInterval }, 0},
 		{"retry_interval 20", func(c *Config) any { return c.RetryInterval }, 20},

@@ -36,7 +36,7 @@ func securityOptions() []option {
 		{name: "clientid_prefixes", value: text, state: notYet, notice: deprecated("clientid_prefixes", "")},
 		{name: "check_retain_source", value: boolean, state: notYet},
 		{name: "use_username_as_clientid", value: boolean, scope: perListener, need: defaultListens, state: notYet},
-		{name: "enable_control_api", value: boolean, state: notYet},
+		{name: "enable_control_api", value: boolean, set: flag(func(c *Config) *bool { return &c.EnableControlAPI })},
 	}
 }
 

@@ -162,6 +162,12 @@ const noExpiry = 0xFFFFFFFF
 // durable says that the session outlives its connection.
 func (s *Session) durable() bool { return s.expiry != 0 }
 
+// ID is the client id of a client that is connected.
+func (c *Client) ID() string { return c.session.id }
+
+// Username is that of a client that is connected, "" without one.
+func (c *Client) Username() string { return c.session.username() }
+
 // name is what the log calls a client: its id, or its address before it has one.
 func (c *Client) name() string {
 	switch {

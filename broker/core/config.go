@@ -33,6 +33,7 @@ type Config struct {
 	RetryInterval       Time // after which v3 clients are sent again what they did not acknowledge, in milliseconds
 	SysInterval         Time // between updates of $SYS, in milliseconds
 	ConnectionMessages  bool // connects and disconnects are logged
+	ControlAPI          bool // topics of $CONTROL/ are answered, see Control
 }
 
 // Listener is what the clients of one listener have in common. When its
@@ -68,6 +69,7 @@ type Options struct {
 	Log      Logger           // nil: nothing is logged
 	Recorder persist.Recorder // nil: nothing is durable, nothing waits for a disk
 	Rand     *rand.Rand       // makes client ids
+	Control  Control          // answers topics of $CONTROL/; nil: there are no endpoints
 }
 
 // Fixed limits, in bytes or numbers.
@@ -85,5 +87,8 @@ const (
 	workMessage   = 4  // a message made
 	workRetain    = 8  // stored, or taken away
 	workSubscribe = 16 // and UNSUBSCRIBE, for each filter
+	workControl   = 64 // a request to $CONTROL/, beside its answer
 	cursorBudget  = 64 // retained messages to one session in one go
+
+	workControlBytes = 16 // of such an answer, in bytes for a unit
 )

@@ -151,7 +151,7 @@ func (b *Broker) mayWill(c *Client, name []byte) bool {
 		return false
 	}
 	whole, err := b.mount(c, view(name))
-	return err == nil && !strings.HasPrefix(whole, "$CONTROL/")
+	return err == nil && !isControl(whole)
 }
 
 // reject answers a CONNECT with a refusal and ends the connection.

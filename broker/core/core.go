@@ -45,9 +45,10 @@ import (
 
 // Broker is the state of a broker. Its methods are for one goroutine.
 type Broker struct {
-	cfg  Config
-	log  Logger
-	rand *rand.Rand
+	cfg     Config
+	log     Logger
+	control Control
+	rand    *rand.Rand
 
 	sessions map[string]*Session // by client id
 	online   int                 // sessions with a connection
@@ -109,6 +110,7 @@ func New(cfg Config, opt Options, now Time) *Broker {
 		cfg:      cfg,
 		log:      opt.Log,
 		rec:      opt.Recorder,
+		control:  opt.Control,
 		rand:     opt.Rand,
 		sessions: make(map[string]*Session),
 		groups:   make(map[string]*share),

@@ -33,6 +33,10 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 		b.acknowledge(c, p, refusal)
 		return nil
 	}
+	if name[0] == '$' && isControl(name) {
+		b.askControl(c, p, name)
+		return nil
+	}
 	if b.debug {
 		b.logReceived("Received PUBLISH from", c, p, name)
 	}
@@ -85,15 +89,20 @@ func (b *Broker) refusal(c *Client, p *packet.Packet, name string) packet.Reason
 		b.stats.PublishDropped++
 		return packet.QuotaExceeded // 0x95 is none of PUBACK and PUBREC (v5 [MQTT-3.4.2-1], [MQTT-3.5.2-1])
 	}
-	if name[0] == '$' && !publishable(name) {
+	if name[0] == '$' && !b.mayPublish(c, name) {
 		b.logReceived("Denied PUBLISH from", c, p, name)
 		return packet.NotAuthorized
 	}
 	return packet.Success
 }
 
-// publishable says whether a client may publish to a topic that begins with $:
-// not to what the broker itself speaks through. A bridge may tell its state.
+// mayPublish says whether c may publish to a topic that begins with $.
+func (b *Broker) mayPublish(c *Client, name string) bool {
+	return publishable(name) || isControl(name) && b.mayControl(c)
+}
+
+// publishable says whether a topic that begins with $ can be routed: not what the
+// broker itself speaks through. A bridge may tell its state.
 func publishable(name string) bool {
 	if rest, ok := strings.CutPrefix(name, "$SYS/broker/connection/"); ok {
 		return strings.HasSuffix(rest, "/state")

@@ -332,6 +332,8 @@ func (t *target) configure(args string) error {
 		c.SysInterval = Time(n) * 1000
 	case "connection_messages":
 		c.ConnectionMessages = yes
+	case "enable_control_api":
+		c.ControlAPI = yes
 	default:
 		return fmt.Errorf("no such option: %s", name)
 	}
