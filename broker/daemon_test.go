@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -150,5 +152,56 @@ func TestDaemonMisuse(t *testing.T) {
 	s := launch(t, "max_qos 7\nlistener {port}\n", "-d", "-c", "{conf}")
 	if status := s.exit(); status != 3 || s.count("Error: 'max_qos' must be between 0 and 2 inclusive.") != 1 {
 		t.Errorf("status %d, %q", status, s.log.all())
+	}
+}
+
+// TestServiceManager: systemd is told that midge is ready, reloads and stops, and that
+// it is alive, by a socket with a path or an abstract one.
+func TestServiceManager(t *testing.T) {
+	t.Parallel()
+	name := "midge-test-" + strconv.Itoa(os.Getpid())
+	for _, socket := range []string{filepath.Join(t.TempDir(), "notify"), "@" + name} {
+		conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetReadDeadline(time.Now().Add(patience))
+		hear := func(want string) {
+			t.Helper()
+			for {
+				var b [256]byte
+				n, err := conn.Read(b[:])
+				got := string(b[:n])
+				if err == nil && got == "WATCHDOG=1" && got != want {
+					continue
+				}
+				if stamp, ok := strings.CutPrefix(got, "RELOADING=1\nMONOTONIC_USEC="); ok {
+					if _, bad := strconv.ParseUint(stamp, 10, 64); bad == nil {
+						got = "RELOADING=1"
+					}
+				}
+				if err != nil || got != want {
+					t.Fatalf("heard %q, %v, not %s", got, err, want)
+				}
+				return
+			}
+		}
+		by := []string{"env", "NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=20000"}
+		var s *server
+		for s == nil || !s.running() {
+			s = launchBy(t, by, "log_timestamp false\nlistener {port} 127.0.0.1\n", "-c", "{conf}")
+		}
+		hear("READY=1")
+		hear("WATCHDOG=1")
+		s.reload("listener {port} 127.0.0.1\n", loaded)
+		hear("RELOADING=1")
+		hear("READY=1")
+		s.reload("nonsense\n", "Error: Unknown configuration variable 'nonsense'.", "Error found at {conf}:2.", stays)
+		hear("RELOADING=1")
+		hear("READY=1")
+		hear("WATCHDOG=1")
+		s.stop(unix.SIGTERM)
+		hear("STOPPING=1")
 	}
 }

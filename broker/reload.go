@@ -148,6 +148,7 @@ func (s *Server) reload() {
 		return
 	}
 	s.reloading = true
+	s.notify.tell(notifyReloading())
 	s.log.Logf(core.LogInfo, "Reloading config.")
 	files, ports := s.options.Files, s.options.Ports
 	go func() {
@@ -173,6 +174,7 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 	} else {
 		s.apply(p, s.now())
 	}
+	s.notify.tell(notifyReady)
 	s.reloading = false
 	if s.reloadNext {
 		s.reloadNext = false

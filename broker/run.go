@@ -91,6 +91,8 @@ func (s *Server) work() int {
 	s.install(p, s.now())
 	s.log.Logf(core.LogInfo, "mosquitto version %s running", s.version)
 	s.log.Flush() // the first turn may wait long
+	s.notify.tell(notifyReady)
+	s.giveSigns()
 	if err := s.run(); err != nil {
 		s.log.Logf(core.LogError, "Error: %v", err)
 		return ExitFailed

@@ -35,6 +35,7 @@ type Server struct {
 	poll    *loop.Poller
 	core    *core.Broker
 	reserve *loop.Reserve
+	notify  *notifier // the service manager; nil without one
 
 	listeners []*listener                  // in the configuration's order
 	doors     map[int]*listener            // by descriptors of their sockets
@@ -71,7 +72,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		conf: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve,
+		conf: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve, notify: newNotifier(),
 		doors: make(map[int]*listener),
 		homes: make(map[*core.Listener]*listener),
 		buf:   make([]byte, readBuffer),
@@ -201,6 +202,7 @@ func (s *Server) closeAll() {
 // shut says good-bye and closes everything.
 func (s *Server) shut() {
 	now := s.now()
+	s.notify.tell(notifyStopping)
 	s.log.Logf(core.LogInfo, "mosquitto version %s terminating", s.version)
 	for _, l := range s.listeners {
 		s.stopListening(l)
@@ -213,6 +215,7 @@ func (s *Server) shut() {
 			s.drop(c)
 		}
 	}
+	s.notify.close()
 	s.reserve.Close()
 	s.poll.Close()
 }

@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the service manager (systemd) is told.
+const (
+	notifyReady    = "READY=1"
+	notifyStopping = "STOPPING=1"
+	notifyAlive    = "WATCHDOG=1"
+)
+
+// notifyReloading says that a reload begins, and at which time, as Type=notify-reload
+// wants it. The end of it is another READY.
+func notifyReloading() string {
+	var now unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return "RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10)
+}
+
+// notifyMax is how long one message may take, notifyQueue how many may wait.
+const (
+	notifyMax   = 2 * time.Second
+	notifyQueue = 16
+)
+
+// notifier tells the service manager how the process is. A goroutine of its own does
+// the sending, for that may block. Without a service manager it is nil, and costs
+// nothing.
+type notifier struct {
+	watchdog time.Duration // how often it wants to hear that the process is alive; 0: never
+	states   chan string
+	done     chan struct{} // closed when all was sent
+}
+
+// newNotifier takes from the environment whom to tell, so that no child does it too.
+func newNotifier() *notifier {
+	to, period := os.Getenv("NOTIFY_SOCKET"), os.Getenv("WATCHDOG_USEC")
+	for _, name := range [...]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
+		os.Unsetenv(name)
+	}
+	if to == "" || to[0] != '/' && to[0] != '@' {
+		return nil
+	}
+	n := &notifier{states: make(chan string, notifyQueue), done: make(chan struct{})}
+	if usec, err := strconv.ParseInt(period, 10, 64); err == nil && usec > 0 && usec <= maxPeriod {
+		n.watchdog = time.Duration(usec) * time.Microsecond / 2
+	}
+	go n.send(to)
+	return n
+}
+
+// maxPeriod is the longest time between two signs of life, in microseconds: beyond
+// it nobody waits for one.
+const maxPeriod = int64(365 * 24 * time.Hour / time.Microsecond)
+
+func (n *notifier) send(to string) {
+	defer close(n.done)
+	for state := range n.states {
+		conn, err := net.DialTimeout("unixgram", to, notifyMax)
+		if err != nil {
+			continue // it may be back for the next one
+		}
+		conn.SetWriteDeadline(time.Now().Add(notifyMax))
+		conn.Write([]byte(state))
+		conn.Close()
+	}
+}
+
+// tell passes a message on. It never blocks: where too many wait already, the service
+// manager has stopped listening.
+func (n *notifier) tell(state string) {
+	if n == nil {
+		return
+	}
+	select {
+	case n.states <- state:
+	default:
+	}
+}
+
+// close sends what still waits.
+func (n *notifier) close() {
+	if n != nil {
+		close(n.states)
+		<-n.done
+	}
+}
+
+// giveSigns has the watchdog told, at half its time, that the process is alive: by
+// mail through the loop, so that it shows that the loop turns.
+func (s *Server) giveSigns() {
+	if s.notify == nil || s.notify.watchdog <= 0 {
+		return
+	}
+	s.notify.tell(notifyAlive)
+	time.AfterFunc(s.notify.watchdog, func() { s.poll.Post(s.giveSigns) })
+}
