@@ -8,7 +8,8 @@
 // and changes them; nothing in here knows a socket, a packet or a clock.
 //
 // An Image (image.go) is a Recorder that holds all of it, and can be copied in
-// constant time. Files are reached through a Disk (disk.go).
+// constant time. A Snapshot (snapshot.go) is an image in a file that mosquitto
+// can read, or one that mosquitto wrote. Files are reached through a Disk (disk.go).
 //
 // The values are immutable: once handed to anybody, a Message, a Subscription
 // or an Origin is never written to again. A change replaces it. That is what

@@ -1,0 +1,192 @@
+package persist
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// chunks goes through a file's chunks. Where one makes no sense it looks for the
+// next that does, so that damage costs no more than what was damaged.
+type chunks struct {
+	src     *source
+	found   *Snapshot
+	version uint32
+
+	at     int64  // where the chunk begins
+	kind   uint32 // of the chunk
+	before uint32 // CRC-32C of all before it
+	head   [headSize]byte
+	body   fields
+}
+
+// fixedMax is the longest fixed part.
+const fixedMax = messageSize
+
+// bodyMax is more than any chunk has: MQTT's longest packet and its publisher's
+// names. midge's own may be longer.
+const bodyMax = 1<<28 + 4<<16
+
+// newChunks reads the header.
+func newChunks(src *source, found *Snapshot) (*chunks, error) {
+	header := src.take(int64(headerSize))
+	if src.err != nil {
+		return nil, src.err
+	}
+	if header == nil || string(header[:len(magic)]) != magic {
+		return nil, &FormatError{"Unable to restore persistent database. Unrecognised file format."}
+	}
+	version := binary.BigEndian.Uint32(header[headerSize-4:])
+	if version < versionOldest || version > versionNow {
+		return nil, &FormatError{fmt.Sprintf("Unsupported persistent database format version %d (need version %d).", version, versionNow)}
+	}
+	found.Version = version
+	return &chunks{src: src, found: found, version: version}, nil
+}
+
+// next reads the next chunk that is whole, as far as lengths tell. Its body is
+// valid until then.
+func (c *chunks) next() bool {
+	for c.src.err == nil {
+		c.at, c.before = c.src.at, c.src.sum
+		head := c.src.peek(headSize + fixedMax)
+		if len(head) == 0 {
+			return false
+		}
+		size, length := c.split(head)
+		if size == 0 {
+			c.torn()
+			return false
+		}
+		if c.body.b = nil; c.sound(head[size:], size, length) {
+			if c.known() {
+				return c.take(size, length)
+			}
+			c.found.warn("Unsupported chunk \"%d\" in persistent database file. Ignoring.", c.kind)
+			c.src.skip(int64(size) + length)
+			continue
+		}
+		if c.src.err == nil && !c.resume(size, length) {
+			return false
+		}
+	}
+	return false
+}
+
+// split takes a head apart; size is 0 when it is not all there.
+func (c *chunks) split(b []byte) (size int, length int64) {
+	if c.version < versionStruct {
+		if len(b) < headSizeOld {
+			return 0, 0
+		}
+		c.kind = uint32(binary.BigEndian.Uint16(b))
+		return headSizeOld, int64(binary.BigEndian.Uint32(b[2:]))
+	}
+	if len(b) < headSize {
+		return 0, 0
+	}
+	c.kind = binary.BigEndian.Uint32(b)
+	return headSize, int64(binary.BigEndian.Uint32(b[4:]))
+}
+
+func (c *chunks) known() bool {
+	return c.kind >= kindConfig && c.kind <= kindSession || c.kind == kindOwn
+}
+
+// sound says whether a chunk's length can be right. fixed is what follows its
+// head, as far as was looked at.
+func (c *chunks) sound(fixed []byte, size int, length int64) bool {
+	if length > c.src.left()-int64(size) || c.kind != kindOwn && c.known() && length > bodyMax || int64(int(length)) != length {
+		return false
+	}
+	if c.version < versionStruct || !c.known() || c.kind == kindOwn {
+		return true
+	}
+	least, all := extent(c.kind, c.version, fixed)
+	if least < 0 || length < least || all && length > least {
+		return false
+	}
+	return length == least || c.section(int64(size)+least, length-least)
+}
+
+// section says whether a property section that begins at bytes from here can be
+// n bytes long: none is empty. Behind a long message that is not looked at.
+func (c *chunks) section(at, n int64) bool {
+	if at+4 > windowSize {
+		return true
+	}
+	b := c.src.peek(int(at) + 4)
+	f := fields{b: b[min(int(at), len(b)):]}
+	was := len(f.b)
+	length := f.mqttVarint()
+	return length > 0 && int64(length)+int64(was-len(f.b)) == n
+}
+
+func (c *chunks) take(size int, length int64) bool {
+	copy(c.head[:], c.src.take(int64(size)))
+	c.body = fields{b: c.src.take(length)}
+	if c.body.b == nil && length > 0 {
+		c.torn()
+		return false
+	}
+	return true
+}
+
+// torn notes that the file ends here.
+func (c *chunks) torn() {
+	if c.src.err == nil {
+		c.found.damage().Torn = true
+		c.src.skip(c.src.left())
+	}
+}
+
+// resume looks for the next chunk behind one that makes no sense.
+func (c *chunks) resume(size int, length int64) bool {
+	if c.version < versionStruct {
+		// Here only the length is known to be wrong.
+		c.torn()
+		return false
+	}
+	c.found.broken(c.at)
+	cut := length > c.src.left()-int64(size)
+	c.src.skip(1)
+	for c.src.left() > 0 && c.src.err == nil {
+		head := c.src.peek(headSize + fixedMax)
+		if len(head) < headSize {
+			break
+		}
+		if size, length := c.split(head); c.likely(head[size:]) && c.sound(head[size:], size, length) {
+			return true
+		}
+		c.src.skip(1)
+	}
+	if cut {
+		c.torn()
+	}
+	c.src.skip(c.src.left())
+	return false
+}
+
+// likely says whether what may be the middle of anything looks like a chunk.
+func (c *chunks) likely(fixed []byte) bool {
+	at := func(i int) byte {
+		if i < len(fixed) {
+			return fixed[i]
+		}
+		return 0xFF
+	}
+	switch c.kind {
+	case kindMessage:
+		return at(30) <= qosMax && at(31) <= 1
+	case kindDelivery:
+		return at(12) <= qosMax && at(13) <= stateQueued && at(15) <= 1
+	case kindRetained:
+		return true
+	case kindSubscription:
+		return at(8) <= qosMax && at(10) == 0 && at(11) == 0
+	case kindSession:
+		return c.version == versionStruct || at(20)|at(21)|at(22)|at(23) == 0
+	case kindOwn:
+		return at(4) == ownFormat
+	}
+	return false
+}
