@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"midge/broker/loop"
 )
 
 // result is what a program that ended left behind.
@@ -172,16 +174,24 @@ func TestSeveralFiles(t *testing.T) {
 	c.expect("CONNACK 00 {receive-max=9}")
 }
 
-// TestLogRotation: SIGHUP opens the log file anew.
+// TestLogRotation: SIGHUP opens the log file anew, and so does SIGRTMIN.
 func TestLogRotation(t *testing.T) {
-	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, loop.SIGRTMIN} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			testLogRotation(t, sig)
+		})
+	}
+}
+
+func testLogRotation(t *testing.T, sig os.Signal) {
 	s := start(t, (*server).reachable, "log_timestamp false\nlistener {port} 127.0.0.1\nallow_anonymous true\nlog_dest file {dir}/log\n", "-c", "{conf}")
 	log, old := filepath.Join(s.dir, "log"), filepath.Join(s.dir, "old")
 	first := s.connect("first", 4, "clean")
 	if err := os.Rename(log, old); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := s.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 	for missing := true; missing; { // the signal may come after any number of turns
@@ -200,6 +210,30 @@ func TestLogRotation(t *testing.T) {
 	}
 	if info, err := os.Stat(log); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the log's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// TestManyRotations: a thousand SIGRTMIN in the midst of traffic do no harm.
+func TestManyRotations(t *testing.T) {
+	t.Parallel()
+	s := start(t, (*server).reachable, "listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest file {dir}/log\n", "-c", "{conf}", "-v")
+	c := s.connect("a", 4, "clean")
+	c.send("SUBSCRIBE 1 t qos=1")
+	c.expect("SUBACK 1 01")
+	for i := range 1000 {
+		if err := s.cmd.Process.Signal(loop.SIGRTMIN); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 0 {
+			c.send("PUBLISH t 'x'")
+			c.expect("PUBLISH t 'x'")
+		}
+	}
+	c.lives()
+	s.stop(syscall.SIGTERM)
+	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if n := bytes.Count(b, []byte("Received PUBLISH from a ")); n != 50 || err != nil {
+		t.Errorf("%d of 50 messages are in the log, %v", n, err)
 	}
 }
 

@@ -36,6 +36,9 @@ type LogOptions struct {
 	Stdout, Stderr bool
 	File           string // path, appended to and created with mode 0600; "" for none
 	FollowLinks    bool   // File may be a symbolic link
+	Syslog         bool
+	Facility       int  // of Syslog, by its number
+	Topic          bool // lines are published, see Log.Publish
 
 	Classes core.Class // log_type
 	Verbose bool       // -v: all classes, whatever Classes says
@@ -48,12 +51,17 @@ type LogOptions struct {
 // classes is the set that o comes to.
 func (o *LogOptions) classes() core.Class {
 	switch {
-	case o.Quiet, !o.Stdout && !o.Stderr && o.File == "":
+	case o.Quiet, !o.written() && !o.Topic:
 		return 0
 	case o.Verbose:
 		return logAll
 	}
 	return o.Classes
+}
+
+// written says that there is a destination beside the topics.
+func (o *LogOptions) written() bool {
+	return o.Stdout || o.Stderr || o.Syslog || o.File != ""
 }
 
 // Log is the broker's log, in mosquitto's shape: a core.Logger whose lines are
@@ -69,12 +77,15 @@ type Log struct {
 	now     func() time.Time
 	writer  *logWriter
 	buf     []byte // whole lines, not handed over yet
+	levels  []byte // of those lines, one for each, where syslog wants them
 	backlog int    // bytes the writer had left when it was last asked
 	limit   int    // of backlog and buf together
 	lost    int    // lines lost and not told yet; while there are some, lines are dropped
 
 	prefix    []byte // of lines of the second prefixSec
 	prefixSec int64  // Unix time; meaningless while prefix is nil
+
+	public published
 }
 
 // NewLog opens a log. The clock is asked once for each line; its times carry
@@ -103,13 +114,18 @@ func (l *Log) Logf(c core.Class, format string, args ...any) {
 	if !l.Enabled(c) {
 		return
 	}
-	if l.full() {
-		l.lost++
-		return
+	if l.hears(c) {
+		l.announce(c, format, args...)
 	}
-	l.line(format, args...)
-	if len(l.buf) >= logJobSize-(logLineMax+1) {
-		l.Flush() // a long turn
+	switch {
+	case !l.options.written():
+	case l.full():
+		l.lost++
+	default:
+		l.line(c, format, args...)
+		if len(l.buf) >= logJobSize-(logLineMax+1) {
+			l.Flush() // a long turn
+		}
 	}
 }
 
@@ -123,18 +139,26 @@ func (l *Log) full() bool {
 	return l.lost > 0 || l.backlog+len(l.buf)+most > l.limit
 }
 
-// line appends a line to buf.
-func (l *Log) line(format string, args ...any) {
-	start := len(l.buf)
-	l.buf = append(l.buf, l.stamp()...)
-	l.buf = fmt.Appendf(l.buf, format, args...)
-	l.buf = l.buf[:min(len(l.buf), start+logLineMax)]
-	for i, b := range l.buf[start:] {
+// line appends a line of class c to buf.
+func (l *Log) line(c core.Class, format string, args ...any) {
+	l.buf = append(l.appendLine(l.buf, format, args...), '\n')
+	if l.options.Syslog {
+		l.levels = append(l.levels, syslogLevel(c))
+	}
+}
+
+// appendLine appends a line without a newline.
+func (l *Log) appendLine(buf []byte, format string, args ...any) []byte {
+	start := len(buf)
+	buf = append(buf, l.stamp()...)
+	buf = fmt.Appendf(buf, format, args...)
+	buf = buf[:min(len(buf), start+logLineMax)]
+	for i, b := range buf[start:] {
 		if b == '\n' || b == '\r' {
-			l.buf[start+i] = ' '
+			buf[start+i] = ' '
 		}
 	}
-	l.buf = append(l.buf, '\n')
+	return buf
 }
 
 // stamp is the beginning of a line that is logged now. It is kept for the
@@ -170,7 +194,7 @@ func (l *Log) Flush() {
 	l.heed(l.writer.state())
 	if len(l.buf) > 0 {
 		l.backlog += len(l.buf)
-		l.buf = l.writer.put(l.buf)
+		l.buf, l.levels = l.writer.put(l.buf, l.levels)
 	}
 }
 
@@ -180,10 +204,11 @@ func (l *Log) heed(s logState) {
 	l.lost += s.lost
 	if s.failed == l.target && l.classes != 0 {
 		l.classes = core.LogError
+		l.public.off()
 	}
 	// Half of it must be free, or every other line would be about lost ones.
 	if l.lost > 0 && l.backlog+len(l.buf) <= l.limit/2 {
-		l.line("Warning: %d log lines were lost because they could not be written.", l.lost)
+		l.line(core.LogWarning, "Warning: %d log lines were lost because they could not be written.", l.lost)
 		l.lost = 0
 	}
 }
@@ -220,18 +245,25 @@ func (l *Log) Configure(o LogOptions) {
 	l.Flush()
 	l.options = o
 	l.classes = o.classes()
+	l.public.wanted = 0
+	if o.Topic {
+		l.public.wanted = l.classes & logTopics
+	}
 	l.prefix = nil
 	l.target = &logTarget{
 		stdout:      o.Stdout,
 		stderr:      o.Stderr,
 		file:        o.File,
 		followLinks: o.FollowLinks,
+		syslog:      o.Syslog,
+		facility:    o.Facility,
 		prefix:      string(l.stamp()),
 	}
 	l.writer.open(l.target)
 }
 
-// Reopen opens the file anew, after it has been moved away by a rotation.
+// Reopen opens the destinations anew, after the file has been moved away by a
+// rotation.
 func (l *Log) Reopen() {
 	l.Configure(l.options)
 }

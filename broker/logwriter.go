@@ -35,17 +35,23 @@ type logWriter struct {
 	mu      sync.Mutex
 	queue   []logJob
 	spare   []byte     // a written buffer, to be filled again; nil if there is none
+	levels  []byte     // another one, of levels
 	backlog int        // bytes that were put and are not written yet
 	lost    int        // lines that could not be written, known since writing works again
 	failed  *logTarget // the last target, if its file could not be opened
 
 	sinks []logSink // where lines go now; run's own
 	file  *os.File  // the one of sinks that is to be closed, if any; run's own
+
+	syslog *syslog  // nil where lines do not go there; run's own
+	socket []string // where it listens, the first that does
+	prefix string   // of lines of the writer's own
 }
 
 // logJob is one step of work; one of its fields is set.
 type logJob struct {
 	lines  []byte          // whole lines to write
+	levels []byte          // with syslog: the severity of each
 	target *logTarget      // destinations to write to from here on
 	done   chan<- struct{} // closed when all before it is done
 }
@@ -55,6 +61,8 @@ type logTarget struct {
 	stdout, stderr bool
 	file           string // path, "" for none
 	followLinks    bool   // the file may be a symbolic link
+	syslog         bool
+	facility       int    // of syslog
 	prefix         string // of the line that says that file cannot be opened
 }
 
@@ -66,26 +74,27 @@ type logSink struct {
 }
 
 func newLogWriter(stdout, stderr io.Writer) *logWriter {
-	w := &logWriter{stdout: stdout, stderr: stderr, wake: make(chan struct{}, 1)}
+	w := &logWriter{stdout: stdout, stderr: stderr, wake: make(chan struct{}, 1), socket: syslogSockets()}
 	go w.run()
 	return w
 }
 
-// put queues lines, which must end with a newline, and returns a buffer to use
-// instead of theirs.
-func (w *logWriter) put(lines []byte) []byte {
+// put queues lines, which must end with a newline, and the levels that belong to
+// them, if any. It returns buffers to use instead of theirs.
+func (w *logWriter) put(lines, levels []byte) (emptyLines, emptyLevels []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.backlog += len(lines)
 	if n := len(w.queue); n > 0 && len(w.queue[n-1].lines) > 0 && len(w.queue[n-1].lines)+len(lines) <= logJobSize {
 		last := &w.queue[n-1]
 		last.lines = append(last.lines, lines...)
-		return lines[:0]
+		last.levels = append(last.levels, levels...)
+		return lines[:0], levels[:0]
 	}
-	w.add(logJob{lines: lines})
-	empty := w.spare
-	w.spare = nil
-	return empty
+	w.add(logJob{lines: lines, levels: levels})
+	emptyLines, emptyLevels = w.spare, w.levels
+	w.spare, w.levels = nil, nil
+	return emptyLines, emptyLevels
 }
 
 // open queues a change of destinations.
@@ -143,6 +152,7 @@ func (w *logWriter) run() {
 		}
 	}
 	w.closeFile()
+	w.closeSyslog()
 }
 
 // take swaps the jobs that are done for those in queue.
@@ -165,23 +175,29 @@ func (w *logWriter) do(j *logJob) {
 	case j.done != nil:
 		close(j.done)
 	default:
-		w.write(j.lines)
+		w.write(j.lines, j.levels)
 	}
 }
 
 // write gives lines to every destination. What one of them does not take is
 // lost to it, and is counted once it takes lines again.
-func (w *logWriter) write(lines []byte) {
+func (w *logWriter) write(lines, levels []byte) {
 	lost := 0
 	for i := range w.sinks {
 		lost += w.sinks[i].write(lines)
+	}
+	if w.syslog != nil {
+		lost += w.syslog.write(lines, levels)
+		if text := w.syslog.complaint(w.prefix); text != nil {
+			w.stderr.Write(text)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.backlog -= len(lines)
 	w.lost += lost
 	if cap(lines) <= 2*logJobSize {
-		w.spare = lines[:0]
+		w.spare, w.levels = lines[:0], levels[:0]
 	}
 }
 
@@ -208,6 +224,7 @@ func (s *logSink) write(lines []byte) (lost int) {
 // in for all of them.
 func (w *logWriter) reopen(t *logTarget) {
 	w.closeFile()
+	w.closeSyslog()
 	w.sinks = nil
 	failed, err := (*logTarget)(nil), error(nil)
 	if t.file != "" {
@@ -219,6 +236,9 @@ func (w *logWriter) reopen(t *logTarget) {
 		w.sinks[0].write(t.complain(err))
 	} else {
 		w.sinks = w.sinksOf(t)
+		if w.prefix = t.prefix; t.syslog {
+			w.syslog = newSyslog(w.socket, t.facility)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -237,6 +257,13 @@ func (w *logWriter) sinksOf(t *logTarget) []logSink {
 		sinks = append(sinks, logSink{w: w.file})
 	}
 	return sinks
+}
+
+func (w *logWriter) closeSyslog() {
+	if w.syslog != nil {
+		w.syslog.close()
+		w.syslog = nil
+	}
 }
 
 func (w *logWriter) closeFile() {

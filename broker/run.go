@@ -126,7 +126,7 @@ func sayLoaded(log *Log, c *conf.Config) {
 
 // sayEarly logs an error before the log's destinations are opened: to stderr.
 func sayEarly(o LogOptions, text string) {
-	o.Stdout, o.Stderr, o.File = false, true, ""
+	o.Stdout, o.Stderr, o.File, o.Syslog, o.Topic = false, true, "", false, false
 	log := NewLog(o, time.Now)
 	log.Logf(core.LogError, "%s", text)
 	log.Close()
@@ -143,6 +143,9 @@ func logOptions(c *conf.Config, o Options) LogOptions {
 		Stderr:          c.LogDest&conf.ToStderr != 0,
 		File:            c.LogFile,
 		FollowLinks:     os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "",
+		Syslog:          c.LogDest&conf.ToSyslog != 0,
+		Facility:        c.LogFacility,
+		Topic:           c.LogDest&conf.ToTopic != 0,
 		Classes:         logClasses(c.LogType),
 		Verbose:         o.Verbose,
 		Quiet:           o.Quiet,
@@ -174,6 +177,7 @@ func logClasses(set conf.Class) (out core.Class) {
 // function ends that.
 func (s *Server) watchSignals() (stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
+	s.watchRTMin()
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	go func() {
@@ -184,7 +188,25 @@ func (s *Server) watchSignals() (stop func()) {
 	return func() {
 		signal.Stop(ch)
 		close(ch)
+		if s.rtmin != nil {
+			s.rtmin.Close()
+		}
 	}
+}
+
+// watchRTMin has SIGRTMIN open the log anew.
+func (s *Server) watchRTMin() {
+	r, err := loop.NewRTMin()
+	if err == nil {
+		if err = s.poll.Add(r.FD(), loop.Readable); err != nil {
+			r.Close()
+		}
+	}
+	if err != nil {
+		s.log.Logf(core.LogWarning, "Warning: SIGRTMIN cannot be caught: %v", err)
+		return
+	}
+	s.rtmin = r
 }
 
 // signal does what a signal asks for.

@@ -35,7 +35,8 @@ type Server struct {
 	poll    *loop.Poller
 	core    *core.Broker
 	reserve *loop.Reserve
-	notify  *notifier // the service manager; nil without one
+	notify  *notifier   // the service manager; nil without one
+	rtmin   *loop.RTMin // nil while signals are not watched
 
 	listeners []*listener                  // in the configuration's order
 	doors     map[int]*listener            // by descriptors of their sockets
@@ -80,6 +81,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
 	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
+	log.public.to = s.core
 	return s, nil
 }
 
@@ -122,6 +124,7 @@ func (s *Server) turn() error {
 		s.poll.RunMail()
 	}
 	s.core.Tick(now)
+	s.log.Publish(now)
 	s.flushAll(now)
 	s.closeAll()
 	s.log.Flush()
@@ -130,7 +133,7 @@ func (s *Server) turn() error {
 
 // timeout is how long the turn may wait for descriptors, in milliseconds.
 func (s *Server) timeout() int {
-	if len(s.again) > 0 {
+	if len(s.again) > 0 || s.log.Unpublished() {
 		return 0
 	}
 	next := s.core.Next()
@@ -146,6 +149,8 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 	if c == nil {
 		if l := s.doors[int(e.FD)]; l != nil {
 			s.accept(l, int(e.FD), now)
+		} else if s.rtmin != nil && s.rtmin.FD() == int(e.FD) && s.rtmin.Came() {
+			s.log.Reopen()
 		}
 		return
 	}
@@ -204,6 +209,7 @@ func (s *Server) shut() {
 	now := s.now()
 	s.notify.tell(notifyStopping)
 	s.log.Logf(core.LogInfo, "mosquitto version %s terminating", s.version)
+	s.log.Publish(now)
 	for _, l := range s.listeners {
 		s.stopListening(l)
 	}

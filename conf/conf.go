@@ -104,6 +104,7 @@ type Config struct {
 
 	LogDest            Dest   // where log lines go
 	LogFile            string // the file of ToFile, as written; empty without ToFile
+	LogFacility        int    // of ToSyslog, as syslog numbers it: 3 (daemon), or 16 to 23 (local0 to local7)
 	LogType            Class  // the classes that are logged
 	LogTimestamp       bool   // lines begin with the time
 	LogTimestampFormat string // for strftime; empty: seconds since 1970
@@ -192,6 +193,8 @@ const (
 	ToStdout Dest = 1 << iota
 	ToStderr
 	ToFile
+	ToSyslog
+	ToTopic // $SYS/broker/log/...
 )
 
 // DefaultUser is whom root becomes by default, if there is such a user.
@@ -213,6 +216,7 @@ func defaultConfig() *Config {
 		SysInterval:             10,
 		User:                    DefaultUser,
 		LogDest:                 ToStderr,
+		LogFacility:             facilityDaemon,
 		LogType:                 defaultClasses,
 		LogTimestamp:            true,
 		ConnectionMessages:      true,

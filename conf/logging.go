@@ -1,5 +1,7 @@
 package conf
 
+import "strconv"
+
 // setLogDest adds a destination. The first line of a file on the command line
 // replaces what there was before.
 func setLogDest(s *statement) error {
@@ -16,8 +18,10 @@ func setLogDest(s *statement) error {
 			return err
 		}
 		f.logDest |= ToFile
-	case "syslog", "topic":
-		s.judgeValue(notYet, "")
+	case "syslog":
+		f.logDest |= ToSyslog
+	case "topic":
+		f.logDest |= ToTopic
 	case "dlt":
 		s.judgeValue(never, "it does not speak DLT")
 	default:
@@ -37,6 +41,20 @@ func (s *statement) setLogFile() error {
 		return err
 	}
 	s.file.logFile = s.text
+	return nil
+}
+
+// The facilities of syslog there are for a broker.
+const (
+	facilityDaemon = 3
+	facilityLocal0 = 16 // and seven more
+)
+
+func setLogFacility(s *statement) error {
+	if s.number < 0 || s.number > 7 {
+		return failValue(s.name, strconv.Itoa(s.number))
+	}
+	s.file.cfg.LogFacility = facilityLocal0 + s.number
 	return nil
 }
 

@@ -329,8 +329,6 @@ func TestOwnErrorsFirst(t *testing.T) {
 	want := []string{
 		"E Error: The 'persistence' option is not built yet in midge.", at("1"),
 		"E Error: The 'protocol websockets' option is not built yet in midge.", at("3"),
-		"E Error: The 'log_dest syslog' option is not built yet in midge.", at("5"),
-		"E Error: The 'log_dest topic' option is not built yet in midge.", at("6"),
 		"E Error: The 'log_dest dlt' option is not supported by midge: it does not speak DLT.", at("7"),
 		"E Error: The 'protocol http_api' option is not built yet in midge.", "E Error found at main.conf:10.",
 	}

@@ -90,7 +90,7 @@ func loggingOptions() []option {
 	return []option{
 		{name: "log_dest", value: word, set: setLogDest},
 		{name: "log_type", value: word, set: setLogType},
-		{name: "log_facility", value: integer, state: notYet, set: within(0, 7, nil)},
+		{name: "log_facility", value: integer, set: setLogFacility},
 		{name: "log_timestamp", value: boolean, set: flag(func(c *Config) *bool { return &c.LogTimestamp })},
 		{name: "log_timestamp_format", value: text, once: true, set: setLogTimestampFormat},
 		{name: "connection_messages", value: boolean, set: flag(func(c *Config) *bool { return &c.ConnectionMessages })},

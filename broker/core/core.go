@@ -101,6 +101,7 @@ type Broker struct {
 
 	stats Stats
 	sys   sysTree
+	ears  int // subscriptions to the log, see HearsLog
 	sweep sweeper
 }
 

@@ -129,12 +129,16 @@ func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, 
 	b.subs.SetHint(sub, &b.near)
 	if isNew {
 		s.subs++
-		b.countSubscription(shared, 1)
+		b.countSubscription(rest, shared, 1)
 	}
 	return isNew, shared
 }
 
-func (b *Broker) countSubscription(shared bool, n int) {
+// countSubscription counts one to rest, which is its filter less the group.
+func (b *Broker) countSubscription(rest string, shared bool, n int) {
+	if isSys(rest) && logFilter(rest) {
+		b.ears += n
+	}
 	if shared {
 		b.stats.SharedSubscriptions += n
 	} else {
@@ -219,7 +223,7 @@ func (b *Broker) unsubscribeOne(c *Client, asked []byte) packet.Reason {
 
 // removeSubscription is the opposite of addSubscription.
 func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
-	_, shared := matched(sub.Filter)
+	rest, shared := matched(sub.Filter)
 	if shared {
 		b.leave(s, sub.Filter)
 	} else {
@@ -227,7 +231,7 @@ func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
 	}
 	b.subs.Delete(sub)
 	s.subs--
-	b.countSubscription(shared, -1)
+	b.countSubscription(rest, shared, -1)
 }
 
 // removeSubscriptions takes all of s's.
