@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 
+	"midge/auth"
 	"midge/broker/core"
 	"midge/conf"
 	"midge/packet"
@@ -31,9 +32,11 @@ type plan struct {
 	conf  *conf.Config
 	ports []int // of -p
 
-	targets []target // the listeners, in order
-	entries []entry  // those that are open, from bind
-	opened  []*listener
+	targets   []target                   // the listeners, in order
+	lines     []conf.Line                // warnings
+	passwords map[string]*auth.Passwords // by file
+	entries   []entry                    // those that are open, from bind
+	opened    []*listener
 }
 
 // entry is an open listener and what it is to do.
@@ -46,6 +49,7 @@ type entry struct {
 func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
+		(*plan).readPasswords,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -112,6 +116,9 @@ func (s *Server) undo(p *plan) {
 
 // install puts in force what the plan made: listeners and what else was loaded.
 func (s *Server) install(p *plan, now core.Time) {
+	s.sayLines(p.lines)
+	s.logins.install(p.passwords)
+	s.logins.configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
 	gone := make(map[*listener]bool)
 	for _, l := range s.listeners {
 		gone[l] = true
