@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 
-	"midge/auth"
 	"midge/broker/core"
 	"midge/conf"
 	"midge/packet"
@@ -32,11 +31,9 @@ type plan struct {
 	conf  *conf.Config
 	ports []int // of -p
 
-	targets   []target                   // the listeners, in order
-	lines     []conf.Line                // warnings
-	passwords map[string]*auth.Passwords // by file
-	entries   []entry                    // those that are open, from bind
-	opened    []*listener
+	targets []target // the listeners, in order
+	entries []entry  // those that are open, from bind
+	opened  []*listener
 }
 
 // entry is an open listener and what it is to do.
@@ -49,7 +46,6 @@ type entry struct {
 func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
-		(*plan).readPasswords,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -116,9 +112,6 @@ func (s *Server) undo(p *plan) {
 
 // install puts in force what the plan made: listeners and what else was loaded.
 func (s *Server) install(p *plan, now core.Time) {
-	s.sayLines(p.lines)
-	s.logins.install(p.passwords)
-	s.logins.configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
 	gone := make(map[*listener]bool)
 	for _, l := range s.listeners {
 		gone[l] = true

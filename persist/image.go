@@ -52,7 +52,7 @@ type queued struct {
 	via     *via // nil for a plain subscription without identifier
 	seat    uint32
 	id      uint16
-	bits    uint8 // QoS, RETAIN 1<<2, State <<3
+	bits    uint8 // see Delivery.bits
 }
 
 // via is how a delivery came to its session, shared by all that came so.
@@ -83,7 +83,7 @@ const viasMax = 4096
 
 // NewImage is the state of a broker that has never run.
 func NewImage() *Image {
-	return &Image{
+	im := &Image{
 		retained: newTree(func(a, b *Message) bool { return a.Topic < b.Topic }),
 		sessions: newTree(func(a, b *seated) bool { return a.ClientID < b.ClientID }),
 		subscriptions: newTree(func(a, b *Subscription) bool {
@@ -94,6 +94,9 @@ func NewImage() *Image {
 		wills:      newTree(func(a, b left) bool { return a.seat < b.seat }),
 		cursors:    newTree(func(a, b reading) bool { return a.seat < b.seat || a.seat == b.seat && a.number < b.number }),
 	}
+	im.deliveries.set(queued{}) // nobody's: what comes and goes does not find the trees empty,
+	im.incoming.set(received{}) // for which they would have to be made anew each time
+	return im
 }
 
 // Copy is a frozen image, which is to be read only.
@@ -161,8 +164,10 @@ func (im *Image) viaOf(d *Delivery) *via {
 	if im.vias == nil || len(im.vias) >= viasMax {
 		im.vias = make(map[via]*via)
 	}
-	im.vias[v] = &v
-	return &v
+	shared := new(via)
+	*shared = v
+	im.vias[v] = shared
+	return shared
 }
 
 // see notes a number in use.
@@ -221,12 +226,18 @@ func (im *Image) Unsubscribe(clientID, filter string) {
 func (im *Image) Deliver(clientID string, d Delivery) {
 	im.see(d.Number)
 	im.seeMessage(d.Message)
-	q := queued{message: d.Message, number: d.Number, via: im.viaOf(&d), seat: im.seatOf(clientID), id: d.ID, bits: d.QoS & 3}
+	im.deliveries.set(queued{
+		message: d.Message, number: d.Number, via: im.viaOf(&d), seat: im.seatOf(clientID), id: d.ID, bits: d.bits(),
+	})
+}
+
+// bits is QoS, RETAIN and State in one byte.
+func (d *Delivery) bits() byte {
+	bits := d.QoS&3 | byte(d.State)<<bitState
 	if d.Retain {
-		q.bits |= 1 << 2
+		bits |= bitRetain
 	}
-	q.bits |= byte(d.State) << 3
-	im.deliveries.set(q)
+	return bits
 }
 
 func (im *Image) Delivered(clientID string, number uint64) {
@@ -325,7 +336,7 @@ func (im *Image) SubscriptionsOf(clientID string) iter.Seq[*Subscription] {
 }
 
 // DeliveriesLen is how many deliveries wait or are under way, of all sessions.
-func (im *Image) DeliveriesLen() int { return im.deliveries.b.Len() }
+func (im *Image) DeliveriesLen() int { return im.deliveries.b.Len() - 1 }
 
 // Deliveries lists those of one session in its order, by number.
 func (im *Image) Deliveries(clientID string) iter.Seq[Delivery] {
@@ -343,7 +354,7 @@ func (im *Image) Deliveries(clientID string) iter.Seq[Delivery] {
 func (q queued) delivery() Delivery {
 	d := Delivery{
 		Message: q.message, Number: q.number, ID: q.id,
-		QoS: q.bits & 3, Retain: q.bits>>2&1 != 0, State: State(q.bits >> 3),
+		QoS: q.bits & 3, Retain: q.bits&bitRetain != 0, State: State(q.bits >> bitState),
 	}
 	if q.via != nil {
 		d.SubscriptionID, d.Share = q.via.subscription, q.via.share
@@ -351,8 +362,47 @@ func (q queued) delivery() Delivery {
 	return d
 }
 
+// deliveryAt is one delivery, or a zero one.
+func (im *Image) deliveryAt(clientID string, number uint64) Delivery {
+	if s := im.find(clientID); s != nil {
+		if q, ok := im.deliveries.b.Get(queued{seat: s.seat, number: number}); ok {
+			return q.delivery()
+		}
+	}
+	return Delivery{}
+}
+
+// known says that d was told before, if in another state: all else is the same.
+func (im *Image) known(clientID string, d *Delivery) bool {
+	if d.State == Queued {
+		return false
+	}
+	was := im.deliveryAt(clientID, d.Number)
+	return was.Message == d.Message && was.SubscriptionID == d.SubscriptionID && was.Share == d.Share
+}
+
+// incomingAt is the message of a packet identifier, or nil.
+func (im *Image) incomingAt(clientID string, id uint16) *Message {
+	s := im.find(clientID)
+	if s == nil {
+		return nil
+	}
+	r, _ := im.incoming.b.Get(received{seat: s.seat, id: id})
+	return r.message
+}
+
+// cursorAt is one cursor, or nil.
+func (im *Image) cursorAt(clientID string, number uint64) *Cursor {
+	s := im.find(clientID)
+	if s == nil {
+		return nil
+	}
+	r, _ := im.cursors.b.Get(reading{seat: s.seat, number: number})
+	return r.cursor
+}
+
 // IncomingLen is how many QoS 2 messages wait for their PUBREL, of all sessions.
-func (im *Image) IncomingLen() int { return im.incoming.b.Len() }
+func (im *Image) IncomingLen() int { return im.incoming.b.Len() - 1 }
 
 // Incoming lists those of one session, by packet identifier.
 func (im *Image) Incoming(clientID string) iter.Seq2[uint16, *Message] {

@@ -165,10 +165,11 @@ func (im *Image) lines() []string {
 	return out
 }
 
-// random reports changes to all of its recorders.
+// random reports changes to all of its recorders, such as a broker would.
 type random struct {
 	rnd    *rand.Rand
 	number uint64
+	given  map[string][]Delivery // to each client, over or not
 	to     []Recorder
 }
 
@@ -180,78 +181,118 @@ func (r *random) each(report func(Recorder)) {
 
 func (r *random) pick(n int) string { return fmt.Sprint(r.rnd.IntN(n)) }
 
-func (r *random) message() *Message {
+func (r *random) flip() bool { return r.rnd.IntN(2) == 0 }
+
+// next is a number that was not given out before.
+func (r *random) next() uint64 {
 	r.number++
+	return r.number
+}
+
+func (r *random) message(qos byte) *Message {
 	m := &Message{
-		Topic: "t/" + r.pick(20), Payload: strings.Repeat("x", r.rnd.IntN(50)), Properties: r.pick(3),
-		Stored: r.number, Expires: Never, QoS: byte(r.rnd.IntN(3)), Retain: r.rnd.IntN(2) == 0,
+		Topic: "t/" + r.pick(20), Payload: strings.Repeat("x", 1+r.rnd.IntN(50)),
+		Stored: r.next(), Expires: Never, QoS: qos, Retain: r.flip(),
 	}
-	if r.rnd.IntN(2) == 0 {
-		m.Expires = Time(r.rnd.IntN(1000))
+	if r.flip() {
+		m.Properties = "\x01\x01"
+	}
+	if r.flip() {
+		m.Expires = Time(1_000_000 + r.rnd.IntN(1000))
 	}
 	if r.rnd.IntN(3) > 0 {
-		m.Origin = &Origin{ClientID: "c" + r.pick(5), Username: r.pick(2), Listener: len(r.pick(2))}
+		m.Origin = &Origin{ClientID: "c" + r.pick(5), Username: "u" + r.pick(2), Listener: r.rnd.IntN(1 << 16)}
 	}
 	return m
 }
 
-func (r *random) delivery() Delivery {
-	d := Delivery{
-		Message: r.message(), Number: uint64(r.rnd.IntN(30)) + 1, ID: uint16(r.rnd.IntN(1 << 16)), QoS: byte(r.rnd.IntN(3)),
-		Retain: r.rnd.IntN(2) == 0, State: State(r.rnd.IntN(3)),
-	}
+func (r *random) delivery(id string) Delivery {
+	d := Delivery{Message: r.message(2), Number: r.next(), QoS: byte(1 + r.rnd.IntN(2)), Retain: r.flip()}
 	if r.rnd.IntN(3) == 0 {
-		d.SubscriptionID = r.rnd.Uint32()
+		d.SubscriptionID = 1 + r.rnd.Uint32N(1<<28-1)
 	}
 	if r.rnd.IntN(3) == 0 {
 		d.Share = "$share/g" + r.pick(3) + "/#"
 	}
+	r.move(&d)
+	if r.given == nil {
+		r.given = map[string][]Delivery{}
+	}
+	r.given[id] = append(r.given[id], d)
 	return d
+}
+
+// move has a delivery go on, or stay.
+func (r *random) move(d *Delivery) {
+	if d.State == Queued && r.flip() {
+		d.State, d.ID = Sent, uint16(d.Number)
+	}
+	if d.State == Sent && d.QoS == 2 && r.flip() {
+		d.State = Released
+	}
 }
 
 // change reports one change.
 func (r *random) change() {
-	id, num, mid := "c"+r.pick(8), uint64(r.rnd.IntN(30))+1, uint16(r.rnd.IntN(10))+1
-	switch r.rnd.IntN(16) {
+	id, mid := "c"+r.pick(8), uint16(r.rnd.IntN(10))+1
+	switch r.rnd.IntN(17) {
 	case 0, 1:
-		m := r.message()
+		m := r.message(byte(r.rnd.IntN(3)))
 		r.each(func(rec Recorder) { rec.Retain(m) })
 	case 2:
 		topic := "t/" + r.pick(20)
 		r.each(func(rec Recorder) { rec.Unretain(topic) })
 	case 3:
-		s := Session{ClientID: id, Username: r.pick(3), Listener: r.rnd.IntN(1 << 16), Expiry: r.rnd.Uint32(), Gone: Time(num), LastID: mid}
+		s := Session{ClientID: id, Username: "u" + r.pick(3), Listener: r.rnd.IntN(1 << 16), Expiry: 1 + r.rnd.Uint32N(1<<20), Gone: Never, LastID: mid}
+		if r.flip() {
+			s.Gone = Time(r.number)
+		}
 		r.each(func(rec Recorder) { rec.Session(s) })
 	case 4:
 		if r.rnd.IntN(4) == 0 {
 			r.each(func(rec Recorder) { rec.Forget(id) })
 		}
 	case 5, 6:
-		s := &Subscription{ClientID: id, Filter: "f" + r.pick(6), ID: uint32(r.rnd.IntN(3)), Options: byte(r.rnd.IntN(64))}
+		s := &Subscription{ClientID: id, Filter: "f" + r.pick(6), ID: uint32(r.rnd.IntN(3)), Options: byte(r.rnd.IntN(3) | r.rnd.IntN(4)<<2)}
 		r.each(func(rec Recorder) { rec.Subscribe(s) })
 	case 7:
 		filter := "f" + r.pick(6)
 		r.each(func(rec Recorder) { rec.Unsubscribe(id, filter) })
 	case 8, 9:
-		d := r.delivery()
+		d := r.delivery(id)
 		r.each(func(rec Recorder) { rec.Deliver(id, d) })
-	case 10:
+	case 10, 11:
+		all := r.given[id]
+		if len(all) == 0 {
+			return
+		}
+		i := r.rnd.IntN(len(all))
+		d := &all[i]
+		if r.flip() {
+			r.move(d)
+			r.each(func(rec Recorder) { rec.Deliver(id, *d) })
+			return
+		}
+		num := d.Number
+		r.given[id] = slices.Delete(all, i, i+1)
 		r.each(func(rec Recorder) { rec.Delivered(id, num) })
-	case 11:
-		m := r.message()
-		r.each(func(rec Recorder) { rec.Receive(id, mid, m) })
 	case 12:
-		r.each(func(rec Recorder) { rec.Received(id, mid) })
+		m := r.message(2)
+		r.each(func(rec Recorder) { rec.Receive(id, mid, m) })
 	case 13:
+		r.each(func(rec Recorder) { rec.Received(id, mid) })
+	case 14:
 		var w *Will
-		if r.rnd.IntN(2) == 0 {
-			w = &Will{Message: r.message(), Delay: 5, Expiry: 6, Expires: r.rnd.IntN(2) == 0, Due: Time(num)}
+		if r.flip() {
+			w = &Will{Message: r.message(1), Delay: 5, Expiry: 6, Expires: r.flip(), Due: Time(r.number)}
 		}
 		r.each(func(rec Recorder) { rec.Will(id, w) })
-	case 14:
-		c := Cursor{Filter: "f" + r.pick(6), Next: "n", Until: num, Early: []string{"a", r.pick(3)}, SubscriptionID: 7, Options: 1}
-		r.each(func(rec Recorder) { rec.Cursor(id, num, c) })
 	case 15:
+		num := uint64(r.rnd.IntN(5))
+		c := Cursor{Filter: "f" + r.pick(6), Next: "n", Until: num, Early: []string{"a", "b", "c"}[:r.rnd.IntN(4)], SubscriptionID: 7, Options: 1}
+		r.each(func(rec Recorder) { rec.Cursor(id, num, c) })
+	case 16:
+		num := uint64(r.rnd.IntN(5))
 		r.each(func(rec Recorder) { rec.CursorDone(id, num) })
 	}
 }
@@ -277,7 +318,7 @@ func same(t *testing.T, what string, have, want []string) {
 
 // TestImageTwin: an image holds what maps hold, and a copy what it held then.
 func TestImageTwin(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(6) {
 		im, tw := NewImage(), newTwin()
 		r := &random{rnd: rand.New(rand.NewPCG(seed, 1)), to: []Recorder{im, tw}}
 		type frozen struct {

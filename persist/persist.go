@@ -11,13 +11,19 @@
 // constant time. A Snapshot (snapshot.go) is an image in a file that mosquitto
 // can read, or one that mosquitto wrote. Files are reached through a Disk (disk.go).
 //
+// A Store (store.go) is the Recorder of a running broker: it hands what it is told
+// to a goroutine of its own (journal.go), which writes it as records (record.go) to
+// the segments of the journal (segment.go), keeps the image, and makes snapshots
+// of that. Recover (recover.go) reads both again.
+//
 // The values are immutable: once handed to anybody, a Message, a Subscription
 // or an Origin is never written to again. A change replaces it. That is what
 // lets a snapshot be written from a copy of the image beside the loop, and
 // what lets one message wait in a thousand queues.
 //
-// Instants are milliseconds on the broker's monotonic clock, as core keeps
-// them; who writes them to disk turns them into wall time.
+// Instants are milliseconds on the broker's monotonic clock, as core keeps them.
+// What is on the disk tells where that clock stood on the machine's, see Stamp, so
+// that it can go on after a restart.
 package persist
 
 import "math"

@@ -23,6 +23,7 @@ type tree[T any] struct {
 const (
 	sweepEvery = 16
 	sweepNodes = 128
+	sweepLeast = 64 // with fewer values there are few nodes, or only one
 )
 
 func newTree[T any](less func(a, b T) bool) tree[T] {
@@ -80,7 +81,7 @@ func (t *tree[T]) sweep() {
 		return
 	}
 	if !t.going {
-		if !t.added {
+		if !t.added || t.b.Len() < sweepLeast {
 			return
 		}
 		t.going, t.added = true, false

@@ -44,8 +44,6 @@ type Listener struct {
 	Path          string               // of a Unix socket, else ""
 	Mount         string               // in front of every topic of its clients, who do not see it; see mount.go
 	Anonymous     bool                 // clients may connect without credentials
-	Strangers     bool                 // clients that name a user were admitted by another Login than this, or by none
-	Login         Login                // knows who may connect; nil: any user name is as good as none
 	EmptyClientID bool                 // a client id may be empty
 	AutoIDPrefix  string               // of the client ids the broker makes up
 	MaxQoS        byte                 // the highest QoS a client may publish with and is granted
@@ -61,7 +59,6 @@ func (l *Listener) Follow(next *Listener) {
 	told := *l
 	*l = *next
 	l.MaxQoS, l.MaxAlias = told.MaxQoS, told.MaxAlias
-	l.Strangers = told.Strangers || l.Login != told.Login
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

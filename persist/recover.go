@@ -1,0 +1,271 @@
+package persist
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// Recovery is what was found on a disk, and the state that it makes: the
+// snapshot, and on top of it the journal's segments that it asks for. Nothing on the
+// disk is changed by looking; Start puts aside what cannot be used.
+//
+//	snapshot                     segments
+//	none                         all, from the first on
+//	midge's                      from the one on that its stamp names; older ones are left over
+//	midge's, its stamp damaged   all: what they tell again changes nothing
+//	mosquitto's                  none: they belong to another history, and are put aside
+type Recovery struct {
+	Image    *Image
+	Snapshot *Snapshot // nil when there is none
+	Segments []Segment // those that were used
+	Records  int       // that were read from them
+	Notes    []Note    // for the log
+
+	name   string
+	clock  clock      // the last instant that anything tells of
+	next   uint64     // the number of the next segment
+	whole  bool       // the snapshot and the segments can be followed by another
+	aside  []moved    // files to be put aside
+	copied []leftover // parts of files to be kept
+}
+
+// Note is a line for the log.
+type Note struct {
+	Level Level
+	Text  string
+}
+
+// Level is how much a Note matters.
+type Level byte
+
+const (
+	Info Level = iota
+	Warning
+	Error
+)
+
+// moved is a file that is to have another name.
+type moved struct{ from, to string }
+
+// leftover is a part of a file that is to be kept in another.
+type leftover struct {
+	from, to string
+	at       int64
+}
+
+// Now is what the broker's clock shows at an instant in Unix milliseconds: it goes
+// on from the last instant that was recorded, with the time that has passed
+// since, unless the machine's clock has gone back.
+func (r *Recovery) Now(wall int64) Time { return r.clock.now + max(0, wall-r.clock.wall) }
+
+// Recover reads the file name and its journal. A file that is no database is a
+// *FormatError, and is to be left as it is. progress is told now and then how many
+// bytes of how many were read; it may be nil.
+func Recover(d Disk, name string, progress func(done, total int64)) (*Recovery, error) {
+	r := &Recovery{name: name, whole: true}
+	snapshot, err := LoadSnapshot(d, name, progress)
+	switch {
+	case err == nil:
+		r.take(snapshot)
+	case errors.Is(err, fs.ErrNotExist):
+		r.Image = NewImage()
+	default:
+		return nil, err
+	}
+	names, err := d.List()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.replay(d, segmentsOf(name, names), progress); err != nil {
+		return nil, err
+	}
+	if r.Image.at == 0 { // 0 is before the first record: all that is known was recorded
+		r.Image.Commit(1)
+	}
+	return r, nil
+}
+
+func (r *Recovery) note(l Level, format string, args ...any) {
+	r.Notes = append(r.Notes, Note{l, fmt.Sprintf(format, args...)})
+}
+
+// take begins with a snapshot.
+func (r *Recovery) take(s *Snapshot) {
+	r.Snapshot, r.Image = s, s.Image
+	r.clock = clock{s.Stamp.Now, s.Stamp.Wall}
+	r.next = s.Stamp.Segment
+	r.whole = s.Stamp.ID != 0
+	for _, line := range s.Warnings {
+		r.Notes = append(r.Notes, Note{Warning, line})
+	}
+	if s.Damage != nil {
+		kept := r.name + ".damaged"
+		r.note(Error, "Error: %s is damaged (%v). What is whole was read; the file as it is now is kept as %s", r.name, s.Damage, kept)
+		r.copied = append(r.copied, leftover{from: r.name, to: kept})
+	}
+}
+
+// numbered is a segment's file.
+type numbered struct {
+	name   string
+	number uint64
+}
+
+func segmentsOf(base string, names []string) []numbered {
+	var out []numbered
+	for _, name := range names {
+		if n := segmentNumber(base, name); n > 0 {
+			out = append(out, numbered{name, n})
+		}
+	}
+	slices.SortFunc(out, func(a, b numbered) int { return cmp.Compare(a.number, b.number) })
+	return out
+}
+
+// replay reads the segments.
+func (r *Recovery) replay(d Disk, list []numbered, progress func(done, total int64)) error {
+	read := &decoder{image: r.Image}
+	for _, n := range list {
+		r.next = max(r.next, n.number+1)
+		if r.Snapshot != nil && n.number < r.Snapshot.Stamp.Segment {
+			continue // it is in the snapshot, and was about to be removed
+		}
+		if err := r.replayOne(d, n, read, progress); err != nil {
+			return err
+		}
+	}
+	r.next = max(r.next, 1)
+	if read.lost > 0 {
+		r.note(Error, "Error: the journal of %s tells of %d messages that are in no file.", r.name, read.lost)
+	}
+	return nil
+}
+
+func (r *Recovery) replayOne(d Disk, n numbered, read *decoder, progress func(done, total int64)) error {
+	f, err := d.Open(n.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	s, err := openSegment(f, n.name, size)
+	if err != nil {
+		return err
+	}
+	if why := r.unfit(s); why != "" {
+		if s.Good > 0 || size >= int64(segmentHead) { // else it was just being made
+			r.putAside(n.name, why)
+		}
+		return nil
+	}
+	if len(r.Segments) == 0 {
+		r.Image.Commit(s.First - 1)
+	}
+	if err := s.replay(read, func(at int64) { tell(progress, at, size) }); err != nil {
+		return err
+	}
+	if s.Now >= r.clock.now || len(r.Segments) == 0 {
+		r.clock = clock{s.Now, s.Wall}
+	}
+	r.Records += s.Records
+	r.Segments = append(r.Segments, s.Segment)
+	if s.Good < size {
+		kept := n.name + ".damaged"
+		r.note(Warning, "Warning: the last %d bytes of %s are torn or damaged and were not read; they are kept as %s", size-s.Good, n.name, kept)
+		r.copied = append(r.copied, leftover{n.name, kept, s.Good})
+	}
+	return nil
+}
+
+func tell(progress func(done, total int64), done, total int64) {
+	if progress != nil {
+		progress(done, total)
+	}
+}
+
+// unfit is why a segment does not follow what was read so far, or "".
+func (r *Recovery) unfit(s *segmentReader) string {
+	own := r.Snapshot != nil && r.Snapshot.Own
+	switch {
+	case s.Good == 0 || s.Number != segmentNumber(r.name, s.Name):
+		return "has no header"
+	case r.Snapshot != nil && !own:
+		return "does not belong to " + r.name + ", which mosquitto wrote"
+	case len(r.Segments) > 0 && s.First != r.Image.at+1:
+		return "does not continue what is before it"
+	case len(r.Segments) == 0 && own && r.whole && (s.Number != r.Snapshot.Stamp.Segment || s.Snapshot != r.Snapshot.Stamp.ID):
+		return "does not belong to this " + r.name
+	case len(r.Segments) == 0 && r.Snapshot == nil && s.Snapshot != 0:
+		r.note(Error, "Error: %s is missing. Only what its journal holds was read.", r.name)
+	}
+	return ""
+}
+
+func (r *Recovery) putAside(name, why string) {
+	to := name + ".aside"
+	r.note(Warning, "Warning: %s %s. It was not read, and is kept as %s.", name, why, to)
+	r.aside = append(r.aside, moved{name, to})
+}
+
+// setAside keeps what could not be read under other names. Nothing that may still
+// be needed is touched, so it can be done again after a crash.
+func (r *Recovery) setAside(d Disk) error {
+	if len(r.aside)+len(r.copied) == 0 {
+		return nil
+	}
+	names, err := d.List()
+	if err != nil {
+		return err
+	}
+	for _, c := range r.copied {
+		c.to = unused(c.to, names)
+		if err := copyFile(d, c); err != nil {
+			return err
+		}
+	}
+	for _, m := range r.aside {
+		if err := d.Rename(m.from, unused(m.to, names)); err != nil {
+			return err
+		}
+	}
+	return d.Sync()
+}
+
+// unused is the name, or, where there is such a file, one with a number behind it.
+func unused(name string, names []string) string {
+	free := name
+	for i := 2; slices.Contains(names, free); i++ {
+		free = fmt.Sprintf("%s.%d", name, i)
+	}
+	return free
+}
+
+func copyFile(d Disk, c leftover) error {
+	from, err := d.Open(c.from)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := d.Create(c.to)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(io.Discard, from, c.at)
+	if err == nil {
+		_, err = io.Copy(to, from)
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	if closed := to.Close(); err == nil {
+		err = closed
+	}
+	return err
+}

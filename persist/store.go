@@ -1,0 +1,143 @@
+package persist
+
+import (
+	"math"
+	"time"
+)
+
+// Store is the journal as the loop sees it: a Recorder whose changes are written,
+// made safe and put into snapshots on another goroutine. All methods are for the
+// loop's goroutine, and none waits for the disk but Close.
+//
+//	loop                                    journal's goroutine
+//	changes of a turn ──▶ Batch ──Hand──▶   encode, image, write, sync
+//	core.Synced ◀──── Done ◀──Report────    safe up to here
+//
+// One batch is on its way at a time. What comes meanwhile is the next, so that the
+// slower the disk, the more goes into one sync.
+//
+// What the journal may owe is bounded by who fills it: when Backlog is above what
+// is wanted, nothing should be read from those whose packets make records.
+type Store struct {
+	*Batch // being filled
+
+	spare   *Batch
+	sent    *Batch // on its way; nil when there is none
+	changes int    // since Save, of what autosave_on_changes counts
+	work    chan *Batch
+	saves   chan struct{}
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// Options of a Store.
+type Options struct {
+	Disk Disk
+	Name string // of the snapshot's file; the journal's are named after it
+	Path string // the same for the log
+	Sync Sync
+
+	// Report and Log are called on the journal's goroutine and must not block. What
+	// Report is given is for Done, on the loop's.
+	Report func(Report)
+	Log    func(Level, string)
+
+	Least      int64         // the journal's size in bytes below which it makes no snapshot of itself; 0: 64 MiB
+	RetryFirst time.Duration // after which a failed disk is tried again, doubled up to RetryMost; 0: a second
+	RetryMost  time.Duration // 0: a minute
+}
+
+// Sync says when a record is safe.
+type Sync time.Duration
+
+// The values of Sync; others are a time after which what was written is synced,
+// while it is held to be safe when it is written.
+const (
+	SyncAlways Sync = 0             // when it is synced
+	SyncOff    Sync = math.MaxInt64 // when it is written
+)
+
+// Report says how far the journal is.
+type Report struct {
+	Safe  Position
+	Err   error // nil: it works. Else nothing becomes safe until a later Report says so
+	taken bool  // the batch on its way was taken
+}
+
+// Start goes on from what Recover found. What is there to be put aside is, in the
+// background as all else. The image is the store's from now on.
+func Start(o Options, r *Recovery) *Store {
+	if o.Least == 0 {
+		o.Least = 64 << 20
+	}
+	if o.RetryFirst == 0 {
+		o.RetryFirst = time.Second
+	}
+	if o.RetryMost == 0 {
+		o.RetryMost = time.Minute
+	}
+	s := &Store{
+		Batch: new(Batch), spare: new(Batch),
+		work: make(chan *Batch, 1), saves: make(chan struct{}, 1),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	j := newJournal(o, r)
+	go func() {
+		defer close(s.stopped)
+		j.begin(r)
+		j.run(s.work, s.saves, s.stop)
+	}()
+	return s
+}
+
+// Hand gives what was recorded to the journal, unless it is still busy with what it was
+// given before; then it gets it later. now and wall are this instant on the
+// broker's clock and, in Unix milliseconds, the machine's.
+func (s *Store) Hand(now Time, wall int64) {
+	if s.sent != nil || s.empty() {
+		return
+	}
+	s.Batch.Now, s.Batch.Wall = now, wall
+	s.changes += s.Batch.saves
+	s.sent, s.Batch, s.spare = s.Batch, s.spare, nil
+	s.work <- s.sent
+}
+
+// Done takes note of a Report. Hand may have something to do then.
+func (s *Store) Done(r Report) {
+	if r.taken {
+		s.sent.reset()
+		s.spare, s.sent = s.sent, nil
+	}
+}
+
+// Backlog is about how many bytes are still to be written.
+func (s *Store) Backlog() int {
+	n := s.size
+	if s.sent != nil {
+		n += s.sent.size
+	}
+	return n
+}
+
+// Changes is how many there were since Save, as autosave_on_changes counts them.
+func (s *Store) Changes() int { return s.changes }
+
+// Save has a snapshot made, after the one that is being made, if any.
+func (s *Store) Save() {
+	s.changes = 0
+	select {
+	case s.saves <- struct{}{}:
+	default: // one is remembered
+	}
+}
+
+// Close writes all that is left and a last snapshot, and waits for it.
+func (s *Store) Close(now Time, wall int64) {
+	s.Batch.Now, s.Batch.Wall = now, wall
+	if !s.empty() {
+		s.work <- s.Batch // the one before is being taken, or was
+	}
+	close(s.stop)
+	<-s.stopped
+}
