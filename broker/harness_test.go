@@ -243,9 +243,17 @@ func launchBy(t testing.TB, by []string, conf string, args ...string) *server {
 	}
 	s.cmd = exec.Command(words[0], words[1:]...)
 	s.cmd.Dir = s.dir
+	s.run()
+	t.Cleanup(s.cleanup)
+	return s
+}
+
+// run starts the command.
+func (s *server) run() {
+	s.t.Helper()
 	s.cmd.Stderr, s.cmd.Stdout = s.log, s.stdout
 	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	go func() {
 		s.cmd.Wait()
@@ -253,8 +261,6 @@ func launchBy(t testing.TB, by []string, conf string, args ...string) *server {
 		s.stdout.end()
 		close(s.exited)
 	}()
-	t.Cleanup(s.cleanup)
-	return s
 }
 
 func (s *server) expand(text string) string {
