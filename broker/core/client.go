@@ -118,7 +118,7 @@ type Session struct {
 	markAt   int32  // the place in Broker.copies of the message in mark
 	mark     uint64 // the last message routed to it, where each client gets one copy
 
-	origin   *persist.Origin     // of its messages; nil before the first, where there is no user name
+	who      *identity           // nil before its first message, where there is neither a user name nor an Access
 	relies   persist.Position    // of the newest record of it
 	incoming map[uint16]incoming // QoS 2 from the client, until PUBREL
 	will     *persist.Will
@@ -132,20 +132,29 @@ type absence struct {
 	listener int // port that the last connection came by
 }
 
-// from is the origin of the session's messages.
-func (s *Session) from() *persist.Origin {
-	if s.origin == nil {
-		s.origin = &persist.Origin{ClientID: s.id, Listener: s.port()}
-	}
-	return s.origin
+// identity is who a session is to others: the origin of its messages, and what it
+// may do.
+type identity struct {
+	persist.Origin
+	rights *rights // nil before the first question
 }
+
+func (s *Session) identity() *identity {
+	if s.who == nil {
+		s.who = &identity{Origin: persist.Origin{ClientID: s.id, Listener: s.port()}}
+	}
+	return s.who
+}
+
+// from is the origin of the session's messages.
+func (s *Session) from() *persist.Origin { return &s.identity().Origin }
 
 // username is that of its client, or "".
 func (s *Session) username() string {
-	if s.origin == nil {
+	if s.who == nil {
 		return ""
 	}
-	return s.origin.Username
+	return s.who.Username
 }
 
 // port is that of the listener that the session was last connected by.

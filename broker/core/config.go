@@ -34,6 +34,13 @@ type Config struct {
 	SysInterval         Time // between updates of $SYS, in milliseconds
 	ConnectionMessages  bool // connects and disconnects are logged
 	ControlAPI          bool // topics of $CONTROL/ are answered, see Control
+
+	// Access knows about sessions that are away and about the origins of retained
+	// messages, by the ports of their listeners; those who are connected have their
+	// Listener's. Where it is nil everybody may do anything.
+	Access            Access
+	CheckRetainSource bool   // a retained message is only for others while its origin may publish it
+	ClientIDPrefix    string // client ids begin so, or are refused
 }
 
 // Listener is what the clients of one listener have in common. When its
@@ -44,6 +51,8 @@ type Listener struct {
 	Path          string               // of a Unix socket, else ""
 	Mount         string               // in front of every topic of its clients, who do not see it; see mount.go
 	Anonymous     bool                 // clients may connect without credentials
+	Access        Access               // what its clients may do; nil: anything
+	UsernameAsID  bool                 // the user name takes the place of the client id
 	EmptyClientID bool                 // a client id may be empty
 	AutoIDPrefix  string               // of the client ids the broker makes up
 	MaxQoS        byte                 // the highest QoS a client may publish with and is granted

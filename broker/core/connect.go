@@ -71,13 +71,14 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 	if cn.Bridge {
 		c.flags |= flagBridge
 	}
-	id := string(cn.ClientID)
 	if r := b.admit(c, p); r != nil {
-		b.reject(c, id, r, now)
+		b.reject(c, string(cn.ClientID), r, now)
 		return nil
 	}
-	if id == "" {
-		id = b.newClientID(c.Listener.AutoIDPrefix)
+	id, r := b.idFor(c, cn)
+	if r != nil {
+		b.reject(c, id, r, now)
+		return nil
 	}
 	if b.cfg.MaxClients > 0 && len(b.sessions) >= b.cfg.MaxClients && b.sessions[id] == nil {
 		b.reject(c, id, refuseClients, now)
@@ -192,6 +193,24 @@ func (b *Broker) refuseConnect(c *Client, p *packet.Packet, err error, now Time)
 	b.reject(c, "", r, now)
 }
 
+// idFor is the client id a CONNECT gets: its own, one made up, or the user name.
+func (b *Broker) idFor(c *Client, cn *packet.ConnectBody) (string, *refusal) {
+	id := string(cn.ClientID)
+	if id == "" {
+		id = b.newClientID(c.Listener.AutoIDPrefix)
+	}
+	if !strings.HasPrefix(id, b.cfg.ClientIDPrefix) {
+		return id, refuseLogin
+	}
+	if !c.Listener.UsernameAsID {
+		return id, nil
+	}
+	if len(cn.Username) == 0 {
+		return id, refuseLogin
+	}
+	return string(cn.Username), nil
+}
+
 // newClientID makes up a client id: the prefix and 128 random bits, as
 // mosquitto writes them.
 func (b *Broker) newClientID(prefix string) string {
@@ -265,6 +284,7 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	s.dropping = false
 	b.endAbsence(s)
 	s.identify(c, cn)
+	b.epoch++
 	s.window.rewind()
 	if c.keepAlive > 0 {
 		b.keepVigil(c, now)
@@ -280,8 +300,11 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 // user name gets its origin with the first of them.
 func (s *Session) identify(c *Client, cn *packet.ConnectBody) {
 	port := c.Listener.Port
-	if s.origin != nil && s.origin.Listener != port || s.username() != view(cn.Username) {
-		s.origin = &persist.Origin{ClientID: s.id, Username: string(cn.Username), Listener: port}
+	if s.who != nil && s.who.Listener != port || s.username() != view(cn.Username) {
+		s.who = &identity{Origin: persist.Origin{ClientID: s.id, Username: string(cn.Username), Listener: port}}
+	}
+	if s.who != nil {
+		s.who.rights.forget()
 	}
 }
 

@@ -64,6 +64,11 @@ type Broker struct {
 	number   uint64 // counts messages stored and deliveries, see persist.Message.Stored
 	marks    uint64 // counts routed messages, see Session.mark
 
+	guarded bool   // not everybody may do anything
+	rules   uint64 // changes with what clients may do, from 1 on
+	epoch   uint64 // changes with rules, subscriptions, and who a session's client is, from 1 on
+	names   names
+
 	timers *btree.BTreeG[due]
 	timed  uint64          // numbers the timers
 	vigils map[Time]*vigil // by their time
@@ -118,6 +123,9 @@ func New(cfg Config, opt Options, now Time) *Broker {
 		vigils:   make(map[Time]*vigil),
 		subs:     btree.NewBTreeGOptions(lessSubscription, btree.Options{NoLocks: true}),
 		timers:   btree.NewBTreeGOptions(lessDue, btree.Options{NoLocks: true, Degree: 64}),
+		guarded:  cfg.Access != nil,
+		rules:    1,
+		epoch:    1,
 	}
 	if b.log == nil {
 		b.log = silent{}
@@ -136,6 +144,8 @@ func New(cfg Config, opt Options, now Time) *Broker {
 // next packet on; nothing that is queued is thrown away.
 func (b *Broker) Configure(cfg Config, now Time) {
 	b.cfg = cfg
+	b.guarded = cfg.Access != nil
+	b.newRules()
 	b.debug = b.log.Enabled(LogDebug)
 	b.startSys(now) // the first values may go to durable sessions
 	b.startSweep(now)
@@ -173,8 +183,10 @@ func (b *Broker) Kick(c *Client, reason packet.Reason, text string, now Time) {
 	b.commit()
 }
 
-// Recheck ends the connections of clients that a new configuration would not admit.
+// Recheck ends the connections of clients that a new configuration would not admit,
+// and forgets what the others were allowed. It is called when listeners changed.
 func (b *Broker) Recheck(now Time) {
+	b.newRules()
 	var unwanted []string
 	for id, s := range b.sessions {
 		if s.client != nil && !s.client.Listener.Anonymous {

@@ -144,7 +144,7 @@ func (b *Broker) feedOne(m *message) bool {
 	if m.Stored > cur.until || m.Expires <= now {
 		return true
 	}
-	if _, early := cur.sent[m.Topic]; early || ownMessage(s, sub, m) {
+	if _, early := cur.sent[m.Topic]; early || ownMessage(s, sub, m) || b.withheld(s, m) {
 		return true
 	}
 	qos := b.grantedQoS(m.QoS, sub)
@@ -194,7 +194,7 @@ func (b *Broker) retainedFirst(s *Session, sub *persist.Subscription, name strin
 	}
 	cur.sent[m.Topic] = struct{}{}
 	cur.early = append(cur.early, m.Topic)
-	if !ownMessage(s, cur.sub, m) {
+	if !ownMessage(s, cur.sub, m) && !b.withheld(s, m) {
 		b.sendRetained(s, cur.sub, m, now)
 	}
 	b.recordCursor(s, cur)

@@ -18,7 +18,7 @@ func qosOf(flags byte) byte { return flags >> 1 & 3 }
 // subscriber took it, which a group asks.
 func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *publication, now Time) bool {
 	b.work++
-	if s == p.from && sub.NoLocal() { // v5 [MQTT-3.8.3-3]
+	if !b.mayRead(s, p) || s == p.from && sub.NoLocal() { // v5 [MQTT-3.8.3-3]
 		return false
 	}
 	if s.cursors != nil && !p.retain {
@@ -295,7 +295,8 @@ func (b *Broker) drained(s *Session) bool {
 }
 
 // sendWaiting sends the front of q. What expired meanwhile is dropped
-// (v5 [MQTT-3.3.2-5]), and what became too large for the client.
+// (v5 [MQTT-3.3.2-5]), what became too large for the client, and what it may not read
+// any more.
 func (b *Broker) sendWaiting(c *Client, q *queue, now Time) {
 	s := c.session
 	d := *q.front()
@@ -303,7 +304,7 @@ func (b *Broker) sendWaiting(c *Client, q *queue, now Time) {
 	defer b.unuse(d.msg)
 	p := publicationOf(d.msg)
 	sub := persist.Subscription{ID: d.subID}
-	if d.msg.Expires <= now || b.unfit(c, &sub, &p, d.qos, now) {
+	if d.msg.Expires <= now || !b.mayRead(s, &p) || b.unfit(c, &sub, &p, d.qos, now) {
 		b.recordDropped(s, &d)
 		return
 	}
@@ -350,7 +351,8 @@ func (b *Broker) sendAgain(c *Client, now Time) {
 }
 
 // repeat sends one open delivery again: its PUBREL, or its PUBLISH with DUP. A
-// message that is too large for what the client takes now is over.
+// message that is too large for what the client takes now, or that it may not read any
+// more, is over.
 func (b *Broker) repeat(c *Client, d *delivery, now Time) {
 	if d.flags&deliverReleased != 0 {
 		b.sendPubrel(c, d.id, packet.Success)
@@ -358,7 +360,7 @@ func (b *Broker) repeat(c *Client, d *delivery, now Time) {
 	}
 	p := publicationOf(d.msg)
 	sub := persist.Subscription{ID: d.subID}
-	if b.unfit(c, &sub, &p, d.qos, now) {
+	if !b.mayRead(c.session, &p) || b.unfit(c, &sub, &p, d.qos, now) {
 		b.take(c.session, d)
 		return
 	}

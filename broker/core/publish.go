@@ -89,7 +89,7 @@ func (b *Broker) refusal(c *Client, p *packet.Packet, name string) packet.Reason
 		b.stats.PublishDropped++
 		return packet.QuotaExceeded // 0x95 is none of PUBACK and PUBREC (v5 [MQTT-3.4.2-1], [MQTT-3.5.2-1])
 	}
-	if name[0] == '$' && !b.mayPublish(c, name) {
+	if name[0] == '$' && !b.mayPublish(c, name) || !b.mayWrite(c.session, name) {
 		b.logReceived("Denied PUBLISH from", c, p, name)
 		return packet.NotAuthorized
 	}
@@ -104,8 +104,8 @@ func (b *Broker) mayPublish(c *Client, name string) bool {
 // publishable says whether a topic that begins with $ can be routed: not what the
 // broker itself speaks through. A bridge may tell its state.
 func publishable(name string) bool {
-	if rest, ok := strings.CutPrefix(name, "$SYS/broker/connection/"); ok {
-		return strings.HasSuffix(rest, "/state")
+	if topic.Match("$SYS/broker/connection/+/state", name) {
+		return true
 	}
 	for _, p := range [...]string{"$SYS", "$share", "$CONTROL"} {
 		if rest, ok := strings.CutPrefix(name, p); ok && (rest == "" || rest[0] == '/') {
@@ -224,7 +224,7 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 		if b.recording(s) {
 			b.rec.Received(s.id, p.ID)
 		}
-		if in.msg.Expires > now {
+		if in.msg.Expires > now && b.mayWrite(s, in.msg.Topic) {
 			b.pub = publicationOf(in.msg)
 			b.pub.from = s
 			if b.pub.retain {

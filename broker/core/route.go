@@ -19,6 +19,10 @@ type publication struct {
 	made                  bool   // msg was made for it: it is a user of it until done
 	lends                 bool   // payload is a view of what Receive was given
 	forms                 bool   // worth encoding once for many
+	number                uint64 // the topic's, see names; 0: not looked up
+	since                 uint64 // Broker.epoch
+	open                  bool   // all its receivers may read it
+	refused               bool   // one may not
 	mark                  uint64 // this message's, see Broker.forms and Session.mark
 }
 
@@ -59,6 +63,9 @@ func (b *Broker) route(p *publication, now Time) bool {
 		n += len(l)
 	}
 	groups := b.sharesFor(p)
+	if b.guarded {
+		b.beginGuarded(p, len(groups) > 0)
+	}
 	p.forms = n > 1 && len(p.props)+len(p.payload) <= formMax
 	if b.cfg.AllowDuplicates || n < 2 {
 		for _, l := range lists {
@@ -73,6 +80,9 @@ func (b *Broker) route(p *publication, now Time) bool {
 		for i := range l {
 			b.deliverShared(l[i].Key, p, now)
 		}
+	}
+	if b.guarded {
+		b.endGuarded(p)
 	}
 	b.done(p)
 	return n > 0 || len(groups) > 0
@@ -156,7 +166,7 @@ func (b *Broker) deliverOnce(lists [][]topic.Entry[*Session, *persist.Subscripti
 }
 
 func (b *Broker) collect(s *Session, sub *persist.Subscription, p *publication, now Time) {
-	if sub.NoLocal() && s == p.from {
+	if !b.mayRead(s, p) || sub.NoLocal() && s == p.from {
 		return
 	}
 	if s.cursors != nil && !p.retain {

@@ -117,6 +117,9 @@ func (b *Broker) endSession(s *Session, now Time) {
 		b.unuse(in.msg)
 	}
 	s.incoming, s.cursors = nil, nil
+	if s.who != nil {
+		s.who.rights = nil // retained messages may keep the rest
+	}
 	delete(b.sessions, s.id)
 	if b.rec != nil && s.relies > 0 {
 		b.record(nil)

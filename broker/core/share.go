@@ -95,10 +95,14 @@ func (b *Broker) deliverShared(sh *share, p *publication, now Time) {
 			}
 		}
 	}
-	// Nobody can take it: it is lost with the one whose turn it is, as by a
-	// subscription of its own, and counted once.
-	m := &sh.members[sh.next%n]
-	b.deliver(m.session, m.sub, sh, p, now)
+	// Nobody can take it: it is lost with the one whose turn it is among those that
+	// may read it, as by a subscription of its own, and counted once.
+	for i := range n {
+		if m := &sh.members[(sh.next+i)%n]; b.mayRead(m.session, p) {
+			b.deliver(m.session, m.sub, sh, p, now)
+			return
+		}
+	}
 }
 
 // ready members can be sent p at once.
@@ -127,22 +131,27 @@ func (b *Broker) passOn(s *Session, ends bool, now Time) {
 	if len(b.groups) == 0 {
 		return
 	}
-	var refused map[*share]int // the size of what nobody in a group took
+	type kind struct {
+		share *share
+		topic string // not everybody may read it, or has a name for it
+	}
+	var refused map[kind]int // the size of what nobody in a group took
 	taken := func(d *delivery) bool {
 		sh, size := d.share, d.size()
+		of := kind{sh, d.msg.Topic}
 		if sh == nil || d.msg.Expires <= now { // for others it was never begun (v5 [MQTT-3.3.2-5])
 			return false
 		}
-		if n, ok := refused[sh]; ok && size >= n {
+		if n, ok := refused[of]; ok && size >= n {
 			return false // nor would they take this one: do not ask a thousand members a thousand times
 		}
 		if b.handOver(s, d, ends, now) {
 			return true
 		}
 		if refused == nil {
-			refused = make(map[*share]int)
+			refused = make(map[kind]int)
 		}
-		refused[sh] = size
+		refused[of] = size
 		return false
 	}
 	for _, d := range s.window.inOrder() {

@@ -127,6 +127,7 @@ func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, 
 		isNew = !replaced
 	}
 	b.subs.SetHint(sub, &b.near)
+	b.epoch++
 	if isNew {
 		s.subs++
 		b.countSubscription(rest, shared, 1)

@@ -21,7 +21,8 @@ type target struct {
 	conns    map[string]*testConn
 	log      testLog
 	ports    uint16
-	stopped  bool // the broker is over: its sessions are left as they were
+	acl      strings.Builder // the lines of the ACL file
+	stopped  bool            // the broker is over: its sessions are left as they were
 }
 
 // testConn is a client's side of a connection.
@@ -292,6 +293,14 @@ func (t *target) finish() error {
 // configure sets an option of mosquitto.conf.
 func (t *target) configure(args string) error {
 	name, value, _ := strings.Cut(args, " ")
+	if name == "acl" {
+		return t.rule(value)
+	}
+	if name == "clientid_prefixes" {
+		t.cfg.ClientIDPrefix = value
+		t.b.Configure(t.cfg, t.now)
+		return nil
+	}
 	n, yes, err := optionValue(value)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -334,10 +343,32 @@ func (t *target) configure(args string) error {
 		c.ConnectionMessages = yes
 	case "enable_control_api":
 		c.ControlAPI = yes
+	case "check_retain_source":
+		c.CheckRetainSource = yes
 	default:
 		return fmt.Errorf("no such option: %s", name)
 	}
 	t.b.Configure(t.cfg, t.now)
+	return nil
+}
+
+// rule adds a line to the ACL file, which nobody had before the first; an empty one
+// empties the file.
+func (t *target) rule(line string) error {
+	t.acl.WriteString(line + "\n")
+	if line == "" {
+		t.acl.Reset()
+	}
+	a, err := compile(t.acl.String())
+	if err != nil {
+		return err
+	}
+	t.cfg.Access, t.listener.Access = a, a
+	for _, c := range t.conns {
+		c.Listener.Access = a
+	}
+	t.b.Configure(t.cfg, t.now)
+	t.b.Recheck(t.now)
 	return nil
 }
 
@@ -369,6 +400,8 @@ func (t *target) listen(args string) error {
 		l.Anonymous = yes
 	case "allow_zero_length_clientid":
 		l.EmptyClientID = yes
+	case "use_username_as_clientid":
+		l.UsernameAsID = yes
 	case "max_qos":
 		l.MaxQoS = byte(n)
 	case "max_topic_alias":

@@ -55,7 +55,7 @@ func (b *Broker) delayWill(s *Session, now Time) {
 func (b *Broker) publishWill(s *Session, now Time) {
 	w := s.will
 	b.dropWill(s)
-	if w.Message.Topic[0] == '$' && !publishable(w.Message.Topic) {
+	if w.Message.Topic[0] == '$' && !publishable(w.Message.Topic) || !b.mayWrite(s, w.Message.Topic) {
 		return
 	}
 	m := publicationLike(w.Message) // it is stored now, not at CONNECT
