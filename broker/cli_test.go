@@ -477,13 +477,16 @@ func TestPortInUse(t *testing.T) {
 	s.connect("a", 4, "clean").lives()
 }
 
-// TestUnknownAddress: an address this machine does not have, and a name that
-// nobody has.
+// TestUnknownAddress: what a listener cannot be opened for.
 func TestUnknownAddress(t *testing.T) {
 	t.Parallel()
 	for host, line := range map[string]string{
-		"192.0.2.1": "Error: Cannot assign requested address",
-		"no..host":  "Error creating listener: Name or service not known.",
+		"no..host":                                  "Error creating listener: Name or service not known.",
+		"127.0.0.1\nsocket_domain ipv6":             "Error: No address to listen at.",
+		"127.0.0.1\nbind_interface nosuch":          "Error: Interface nosuch does not exist.",
+		"127.0.0.3\nbind_interface lo":              "Error: Interface address for lo does not match specified listener address (127.0.0.3).",
+		"127.0.0.1\nlistener {port} 127.0.0.1":      "Error: Address already in use",
+		"127.0.0.1\nlistener 0 /nonexistent/socket": "Error: No such file or directory",
 	} {
 		s := launch(t, "listener {port} "+host+"\n", "-c", "{conf}")
 		if status := s.exit(); status != 1 {
@@ -493,6 +496,19 @@ func TestUnknownAddress(t *testing.T) {
 		if n := len(log); n < 2 || log[n-2] != line || log[n-1] != "mosquitto version "+version+" terminating" {
 			t.Errorf("%s: %s", host, strings.Join(log, "\n"))
 		}
+	}
+}
+
+// TestBindAddressUnknown: the name is looked up with the configuration, in a test of it too.
+func TestBindAddressUnknown(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"-c", "{conf}"}, {"--test-config", "-c", "{conf}"}} {
+		s := launch(t, "\nbind_address no..host\n", args...)
+		if status := s.exit(); status != 3 {
+			t.Errorf("status %d", status)
+		}
+		equalLines(t, stampless(t, s.log)[1:], []string{"Error: Error resolving bind_address: Name or service not known.",
+			s.expand("Error found at {conf}:2.")})
 	}
 }
 

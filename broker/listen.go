@@ -2,10 +2,10 @@ package broker
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"syscall"
 
 	"midge/broker/core"
@@ -25,11 +25,26 @@ type listener struct {
 // socket is a listening one.
 type socket struct {
 	fd   int
-	path string // of a Unix socket, to be removed at the end
+	path string      // of a Unix socket
+	file fs.FileInfo // what was made there, to be removed at the end
 }
 
-// errNoListener says that no socket could be opened at all.
-var errNoListener = errors.New("no listening socket")
+// remove takes a Unix socket from the file system, unless another one has its place.
+func (one *socket) remove() {
+	if one.path == "" {
+		return
+	}
+	if now, err := os.Lstat(one.path); err == nil && os.SameFile(now, one.file) {
+		os.Remove(one.path)
+	}
+}
+
+// errNoListener says that no socket could be opened at all, errNoAddress that a
+// listener has no address to listen at.
+var (
+	errNoListener = errors.New("no listening socket")
+	errNoAddress  = words("No address to listen at.")
+)
 
 // backlogs are the accept queues' lengths.
 const (
@@ -40,61 +55,108 @@ const (
 // accepts is how many connections one listener takes in one turn.
 const accepts = 64
 
-// target is a listener to be: with the addresses that its host name stands for.
-type target struct {
-	conf.Listener
-	addresses []address
-	err       error // the name could not be looked up
-}
-
-// open opens the sockets of a listener.
-func (s *Server) open(t *target) (*listener, error) {
+// open opens the sockets of a listener. Those of leaving, which will be closed, may
+// have its addresses.
+func (s *Server) open(t *target, leaving []*listener) (*listener, error) {
 	l := &listener{guests: make(map[*core.Listener]int)}
 	if t.Path != "" {
 		s.log.Logf(core.LogInfo, "Opening unix listen socket on path %s.", t.Path)
-		if err := s.add(l, "unix", t.Path, unixBacklog); err != nil {
-			return nil, err
-		}
-		return l, nil
+		return s.openUnix(l, t.Path)
 	}
 	if t.err != nil {
 		return nil, t.err
 	}
 	var failed error
 	for _, a := range t.addresses {
-		s.log.Logf(core.LogInfo, "Opening ipv%s listen socket on port %d.", a.network[len("tcp"):], t.Port)
-		if err := s.add(l, a.network, a.address, tcpBacklog); err != nil {
-			failed = err
-			if !a.optional {
-				s.stopListening(l)
-				return nil, err
+		s.log.Logf(core.LogInfo, "Opening ipv%d listen socket on port %d.", a.family, t.Port)
+		if a.lacking {
+			s.log.Logf(core.LogWarning, "Warning: Interface %s does not support IPv%d configuration.", t.BindInterface, a.family)
+			continue
+		}
+		fd, err := s.listenAt(a, t.fixed, leaving)
+		if err == nil {
+			err = s.add(l, socket{fd: fd})
+		}
+		if err == nil {
+			continue
+		}
+		if failed = plain(err); !a.optional || !noFamily(err) {
+			s.stopListening(l)
+			return nil, failed
+		}
+		s.log.Logf(core.LogWarning, "Warning: %v", failed)
+	}
+	switch {
+	case len(l.sockets) > 0:
+		return l, nil
+	case failed == nil:
+		failed = errNoAddress
+	}
+	return nil, failed
+}
+
+// openUnix opens a Unix socket.
+func (s *Server) openUnix(l *listener, path string) (*listener, error) {
+	fd, err := loop.Listen("unix", path, unixBacklog, 0)
+	if err != nil {
+		return nil, plain(err)
+	}
+	file, err := os.Lstat(path)
+	if err != nil {
+		loop.Close(fd)
+		return nil, plain(err)
+	}
+	return l, s.add(l, socket{fd, path, file})
+}
+
+// listenAt opens a TCP socket. Where the machine has not got the address yet, it is
+// told and listened at all the same, for the network may come up later than midge.
+func (s *Server) listenAt(a address, fixed bool, leaving []*listener) (int, error) {
+	var how loop.Bind
+	for {
+		fd, err := loop.Listen(a.network(), a.String(), tcpBacklog, how)
+		switch {
+		case errors.Is(err, syscall.EADDRNOTAVAIL) && how&loop.Absent == 0 && !fixed:
+			how |= loop.Absent
+		case errors.Is(err, syscall.EADDRINUSE) && how&loop.Beside == 0 && len(leaving) > 0:
+			how |= loop.Beside
+			makeRoom(leaving, true)
+			defer makeRoom(leaving, false)
+		case errors.Is(err, syscall.EACCES):
+			s.adviseSetcap()
+			return -1, err
+		default:
+			if err == nil && how&loop.Absent != 0 {
+				s.log.Logf(core.LogWarning, "Warning: This machine does not have the address %s yet; listening at it all the same.", a.ip)
+			}
+			return fd, err
+		}
+	}
+}
+
+// makeRoom lets new sockets have the addresses of listeners that are to be closed.
+func makeRoom(leaving []*listener, room bool) {
+	for _, l := range leaving {
+		for _, one := range l.sockets {
+			if one.path == "" {
+				loop.MakeRoom(one.fd, room) // if it fails so does the new socket, and says so
 			}
 		}
 	}
-	if len(l.sockets) == 0 {
-		return nil, failed
-	}
-	return l, nil
 }
 
-// add opens one socket of l.
-func (s *Server) add(l *listener, network, address string, backlog int) error {
-	fd, err := loop.Listen(network, address, backlog)
-	if err != nil {
-		if network != "unix" && errors.Is(err, syscall.EACCES) {
-			s.adviseSetcap()
-		}
-		return plain(err)
-	}
-	if err := s.poll.Add(fd, loop.Readable); err != nil {
-		loop.Close(fd)
+// noFamily says that the machine is without an address family.
+func noFamily(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// add has connections taken in from one socket of l.
+func (s *Server) add(l *listener, one socket) error {
+	if err := s.poll.Add(one.fd, loop.Readable); err != nil {
+		loop.Close(one.fd)
 		return err
 	}
-	s.doors[fd] = l
-	one := socket{fd: fd}
-	if network == "unix" {
-		one.path = address
-	}
+	s.doors[one.fd] = l
 	l.sockets = append(l.sockets, one)
 	return nil
 }
@@ -104,9 +166,7 @@ func (s *Server) stopListening(l *listener) {
 	for _, one := range l.sockets {
 		delete(s.doors, one.fd)
 		loop.Close(one.fd)
-		if one.path != "" {
-			os.Remove(one.path)
-		}
+		one.remove()
 	}
 	l.sockets = nil
 }
@@ -150,45 +210,6 @@ func (s *Server) leave(under *core.Listener) {
 func (l *listener) forget(s *Server, under *core.Listener) {
 	delete(l.guests, under)
 	delete(s.homes, under)
-}
-
-// address is one place to bind to.
-type address struct {
-	network, address string
-	optional         bool // its family may be missing on this machine
-}
-
-// addresses are those a listener binds to: both families where it names none.
-func addresses(l *conf.Listener) ([]address, error) {
-	port := strconv.Itoa(l.Port)
-	var all []address
-	if l.Host == "" {
-		all = []address{{"tcp4", ":" + port, false}, {"tcp6", ":" + port, true}}
-	} else {
-		ips, err := net.LookupHost(l.Host)
-		if err != nil {
-			return nil, err
-		}
-		for _, ip := range ips {
-			a, err := netip.ParseAddr(ip)
-			if err != nil {
-				return nil, err
-			}
-			network := "tcp6"
-			if a.Unmap().Is4() {
-				network = "tcp4"
-			}
-			all = append(all, address{network, net.JoinHostPort(ip, port), false})
-		}
-	}
-	kept := all[:0]
-	for _, a := range all {
-		if l.SocketDomain == conf.AnyDomain || (l.SocketDomain == conf.IPv4) == (a.network == "tcp4") {
-			a.optional = a.optional && l.SocketDomain == conf.AnyDomain
-			kept = append(kept, a)
-		}
-	}
-	return kept, nil
 }
 
 // adviseSetcap says how to open a port below 1024 without being root.

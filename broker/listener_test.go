@@ -79,6 +79,36 @@ func TestOneFamily(t *testing.T) {
 	}
 }
 
+// TestAbsentAddress: an address that this machine has not got is listened at all the
+// same, for it may come.
+func TestAbsentAddress(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "allow_anonymous true\nlistener {port} 127.0.0.1\nlistener {port} 203.0.113.77")
+	s.log.next = 0
+	s.await("Opening ipv4 listen socket on port {port}.")
+	s.logs(nil, "Opening ipv4 listen socket on port {port}.",
+		"Warning: This machine does not have the address 203.0.113.77 yet; listening at it all the same.")
+	s.connect("a", 4, "clean").lives()
+}
+
+// TestBindInterface: a listener without an address has those of the interface.
+func TestBindInterface(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "listener {port}\nbind_interface LO\nallow_anonymous true")
+	s.connect("a", 4, "clean").lives()
+	if got := outward(t); got != "" {
+		if c, err := net.Dial("tcp", net.JoinHostPort(got, strconv.Itoa(s.port))); err == nil {
+			c.Close()
+			t.Errorf("it can be reached at %s", got)
+		}
+	}
+	if haveIPv6() {
+		six := s.dialTo("b", 4, "tcp", "[::1]:"+strconv.Itoa(s.port))
+		six.send("CONNECT clean")
+		six.expect("CONNACK 00")
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "socket")

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"midge/broker/core"
 	"midge/conf"
@@ -32,8 +34,9 @@ type plan struct {
 	ports []int // of -p
 
 	targets []target // the listeners, in order
-	entries []entry  // those that are open, from bind
-	opened  []*listener
+
+	entries []entry     // from bind: the listeners that are open
+	opened  []*listener // those of them that were opened for the plan
 }
 
 // entry is an open listener and what it is to do.
@@ -62,10 +65,8 @@ func (p *plan) resolve() error {
 		list = p.conf.LocalListeners(p.ports...)
 	}
 	for _, l := range list {
-		t := target{Listener: l}
-		if l.Path == "" {
-			t.addresses, t.err = addresses(&l)
-		}
+		t := newTarget(l)
+		t.fixed = p.conf.LocalOnly
 		p.targets = append(p.targets, t)
 	}
 	return nil
@@ -74,33 +75,52 @@ func (p *plan) resolve() error {
 // bind opens those of p's listeners that are not open yet. In local-only mode one
 // address family may fail.
 func (s *Server) bind(p *plan) error {
+	leaving := s.match(p)
+	for i := range p.entries {
+		e := &p.entries[i]
+		if e.listener != nil {
+			continue
+		}
+		l, err := s.open(&p.targets[i], leaving)
+		if err != nil {
+			s.log.Logf(core.LogError, "%s", complaint(err))
+			if p.conf.LocalOnly {
+				continue
+			}
+			s.undo(p)
+			return err
+		}
+		e.listener = l
+		p.opened = append(p.opened, l)
+	}
+	p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
+	if len(p.entries) > 0 {
+		return nil
+	}
+	if s.listeners == nil {
+		s.log.Logf(core.LogError, "Error: Unable to start any listening sockets, exiting.")
+	}
+	return errNoListener
+}
+
+// match finds those of p's listeners that are open, and those that are open and not
+// p's. Of two with the same endpoint the second one is new, and cannot be opened.
+func (s *Server) match(p *plan) (leaving []*listener) {
 	running := make(map[conf.Endpoint]*listener)
 	for _, l := range s.listeners {
 		running[l.conf.Endpoint()] = l
 	}
 	for i := range p.targets {
 		t := &p.targets[i]
-		l := running[t.Endpoint()]
-		delete(running, t.Endpoint()) // a second one like it cannot be opened
-		if l == nil {
-			var err error
-			if l, err = s.open(t); err != nil {
-				s.log.Logf(core.LogError, "%s", complaint(err))
-				if p.conf.LocalOnly {
-					continue
-				}
-				s.undo(p)
-				return err
-			}
-			p.opened = append(p.opened, l)
+		p.entries = append(p.entries, entry{running[t.Endpoint()], t.Listener})
+		delete(running, t.Endpoint())
+	}
+	for _, l := range s.listeners {
+		if running[l.conf.Endpoint()] == l {
+			leaving = append(leaving, l)
 		}
-		p.entries = append(p.entries, entry{l, t.Listener})
 	}
-	if len(p.entries) == 0 {
-		s.log.Logf(core.LogError, "Error: Unable to start any listening sockets, exiting.")
-		return errNoListener
-	}
-	return nil
+	return leaving
 }
 
 // undo closes what bind has opened.
@@ -116,7 +136,7 @@ func (s *Server) install(p *plan, now core.Time) {
 	for _, l := range s.listeners {
 		gone[l] = true
 	}
-	s.listeners = s.listeners[:0]
+	s.listeners = nil
 	for _, e := range p.entries {
 		delete(gone, e.listener)
 		s.configure(e.listener, e.conf)
@@ -161,6 +181,17 @@ func (s *Server) reload() {
 	}()
 }
 
+// needRestart names the options that differ and are only read at the start.
+func needRestart(old, now *conf.Config) (names []string) {
+	if old.User != now.User {
+		names = append(names, "user")
+	}
+	if old.PidFile != now.PidFile {
+		names = append(names, "pid_file")
+	}
+	return names
+}
+
 // reloaded ends a reload: with the new configuration in force, or the old one.
 func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 	s.sayLines(lines)
@@ -184,11 +215,18 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 
 // apply replaces the configuration that is in force.
 func (s *Server) apply(p *plan, now core.Time) {
+	before := s.conf
 	s.conf = p.conf
 	s.log.Configure(logOptions(p.conf, s.options))
 	s.core.Configure(coreConfig(p.conf, s.version), now)
 	s.install(p, now)
 	s.core.Recheck(now)
+	if names := needRestart(s.started, p.conf); names != nil {
+		s.log.Logf(core.LogWarning, "Warning: Only a restart will change: %s.", strings.Join(names, ", "))
+	}
+	if p.conf.LocalOnly && !before.LocalOnly {
+		sayLocalOnly(s.log)
+	}
 	sayLoaded(s.log, p.conf)
 }
 

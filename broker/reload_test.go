@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -102,4 +103,165 @@ func TestReloadListeners(t *testing.T) {
 		c.Close()
 		t.Error("the old listener is open")
 	}
+}
+
+// TestReloadMoves: a listener's address can become wider or narrower at the same port,
+// which midge itself holds, and nothing is lost when that fails.
+func TestReloadMoves(t *testing.T) {
+	t.Parallel()
+	const anonymous = "allow_anonymous true\n"
+	s := serve(t, anonymous+"listener {port} 127.0.0.1\nsocket_domain ipv4")
+	open4 := "Opening ipv4 listen socket on port {port}."
+	a := s.connect("a", 5, "clean")
+	for _, conf := range []string{
+		"listener {port}\nsocket_domain ipv4", "listener {port} 127.0.0.1", "listener {port} localhost\nsocket_domain ipv4",
+	} {
+		s.reload(anonymous+conf, open4, "Client a ["+a.peer()+"] disconnected: administrative action.", loaded)
+		a.expect("DISCONNECT 98", "close")
+		a = s.connect("a", 5, "clean")
+		s.await("New client connected from " + a.peer() + " as a (p5, c1, k0).")
+	}
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)
+	s.reload(anonymous+"listener {port}\nsocket_domain ipv4\nlistener "+port+" 127.0.0.1", open4,
+		"Opening ipv4 listen socket on port "+port+".", "Error: Address already in use", stays)
+	s.reload(anonymous+"listener {port} localhost\nsocket_domain ipv4\nlistener {port} localhost\nsocket_domain ipv4", open4,
+		"Error: Address already in use", stays)
+	a.lives()
+	s.connect("b", 5, "clean").lives()
+}
+
+// TestReloadLocalOnly: from local-only mode to a listener and back.
+func TestReloadLocalOnly(t *testing.T) {
+	t.Parallel()
+	s := start(t, (*server).running, "log_timestamp false\n", "-c", "{conf}", "-p", "{port}")
+	a := s.connect("a", 5, "clean")
+	s.await("New client connected from " + a.peer() + " as a (p5, c1, k0).")
+	s.reload("listener {port} 127.0.0.1\nlistener_allow_anonymous true\nmax_qos 1\n", loaded) // the same one: it is kept
+	a.lives()
+	if haveIPv6() {
+		if c, err := net.Dial("tcp", "[::1]:"+strconv.Itoa(s.port)); err == nil {
+			c.Close()
+			t.Error("the other one is open")
+		}
+	}
+	b := s.dial("b", 5)
+	b.send("CONNECT clean")
+	b.expect("CONNACK 00 {max-qos=1}")
+	s.await("New client connected from " + b.peer() + " as b (p5, c1, k0).")
+	back := append([]string{}, localOnly...)
+	if haveIPv6() {
+		back = append([]string{"Opening ipv6 listen socket on port {port}."}, back...)
+	}
+	s.reload("", append(back, loaded)...)
+	a.lives()
+	s.connect("c", 5, "clean").lives()
+}
+
+// TestReloadAnonymous: who would not be let in any more is not let stay.
+func TestReloadAnonymous(t *testing.T) {
+	t.Parallel()
+	s := serve(t, loopbackListener)
+	a, b := s.connect("a", 5, "clean"), s.connect("b", 4, "clean")
+	s.reload("listener {port} 127.0.0.1\n")
+	a.expect("DISCONNECT 87", "close")
+	b.expect("close")
+	s.await("Client a [" + a.peer() + "] disconnected: not authorised.")
+	s.await("Client b [" + b.peer() + "] disconnected: not authorised.")
+	c := s.dial("c", 4)
+	c.send("CONNECT clean")
+	c.expect("CONNACK 05", "close")
+}
+
+// TestReloadLog: the log goes where the file says now, with the types it says; -v wins.
+func TestReloadLog(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{nil, {"-v"}} {
+		s := serve(t, loopbackListener, args...)
+		s.reload(loopbackListener + "log_dest stdout\nlog_type debug\nlog_type information\n")
+		out := s.in(t)
+		out.log = s.stdout
+		out.await(loaded)
+		s.connect("a", 4, "clean").lives()
+		out.await("Received PINGREQ from a")
+		connected := false
+		for _, line := range s.stdout.all() {
+			connected = connected || strings.Contains(line, "New client connected")
+		}
+		if connected != (args != nil) {
+			t.Errorf("%q: notices logged: %v", args, connected)
+		}
+	}
+}
+
+// TestReloadRestartOnly: what cannot change says so, again until it is as it was.
+func TestReloadRestartOnly(t *testing.T) {
+	t.Parallel()
+	s := serve(t, loopbackListener+"pid_file {dir}/pid")
+	const line = "Warning: Only a restart will change: "
+	s.reload(loopbackListener+"pid_file {dir}/other\nuser nobody\n", line+"user, pid_file.", loaded)
+	s.reload(loopbackListener+"user nobody\npid_file {dir}/pid\n", line+"user.", loaded)
+	s.reload(loopbackListener+"pid_file {dir}/pid\n", loaded)
+	if _, err := os.Stat(s.dir + "/pid"); err != nil {
+		t.Error(err)
+	}
+	s.stop(syscall.SIGTERM)
+	if _, err := os.Stat(s.dir + "/pid"); err == nil {
+		t.Error("the pid file is left")
+	}
+}
+
+// TestReloadAllFiles: every file of the command line is read again, and what it includes.
+func TestReloadAllFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("second", "sys_interval 1\n")
+	if err := os.Mkdir(dir+"/d", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, loopbackListener+"include_dir "+dir+"/d", "-c", dir+"/second")
+	write("second", "max_packet_size 300\n")
+	write("d/a.conf", "retain_available false\n")
+	s.reload(loopbackListener+"include_dir "+dir+"/d", "Loading config file '"+dir+"/d/a.conf'", "Config loaded from "+dir+"/second.")
+	a := s.dial("a", 5)
+	a.send("CONNECT clean")
+	a.expect("CONNACK 00 {retain-available=0 max-packet=300}")
+	write("second", "nonsense\n")
+	s.reload(loopbackListener+"max_connections 1\n", "Error: Unknown configuration variable 'nonsense'.",
+		"Error found at "+dir+"/second:1.", stays)
+	s.connect("b", 4, "clean").lives()
+}
+
+// TestReloadStorm: signals that come while a reload is under way are not lost, and not
+// all done one by one.
+func TestReloadStorm(t *testing.T) {
+	t.Parallel()
+	s := serve(t, loopbackListener)
+	for range 50 {
+		s.cmd.Process.Signal(syscall.SIGHUP)
+	}
+	s.rewrite(loopbackListener + "max_qos 0\n")
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	for {
+		a := s.dial("a", 5)
+		a.send("CONNECT clean")
+		got, err := a.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == "CONNACK 00 {max-qos=0}" {
+			break
+		}
+	}
+	s.connect("b", 4, "clean").lives()
 }

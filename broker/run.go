@@ -82,7 +82,11 @@ func (s *Server) serve() int {
 // work puts the configuration in force and turns the loop, and gives the exit status.
 func (s *Server) work() int {
 	p := &plan{conf: s.conf, ports: s.options.Ports}
-	if err := p.prepare(); err != nil {
+	err, done := s.beside(p.prepare)
+	if !done {
+		return ExitOK
+	}
+	if err != nil {
 		return s.report(err)
 	}
 	if err := s.bind(p); err != nil {
@@ -100,6 +104,21 @@ func (s *Server) work() int {
 	return ExitOK
 }
 
+// beside runs f beside the loop, which turns meanwhile, so that signals are heeded. It
+// is not done if one of them ended the loop.
+func (s *Server) beside(f func() error) (err error, done bool) {
+	go func() {
+		failed := f()
+		s.poll.Post(func() { err, done = failed, true })
+	}()
+	for !done && !s.stopping {
+		if err := s.turn(); err != nil {
+			return err, true
+		}
+	}
+	return err, done
+}
+
 // sayStart writes the lines before the listeners are opened.
 func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
@@ -109,10 +128,15 @@ func sayStart(log *Log, c *conf.Config, version string) {
 		log.Logf(core.LogInfo, "%s support NOT available.", f)
 	}
 	if c.LocalOnly {
-		log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
-		log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
-		log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
+		sayLocalOnly(log)
 	}
+}
+
+// sayLocalOnly says who can connect while no listener is configured.
+func sayLocalOnly(log *Log) {
+	log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
+	log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
+	log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
 }
 
 // sayLoaded says which configuration is in force.

@@ -28,7 +28,8 @@ import (
 
 // Server is a broker with its sockets.
 type Server struct {
-	conf    *conf.Config
+	conf    *conf.Config // in force
+	started *conf.Config // what was in force first
 	options Options
 	version string
 	log     *Log
@@ -73,7 +74,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		conf: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve, notify: newNotifier(),
+		conf: c, started: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve, notify: newNotifier(),
 		doors: make(map[int]*listener),
 		homes: make(map[*core.Listener]*listener),
 		buf:   make([]byte, readBuffer),

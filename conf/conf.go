@@ -120,6 +120,7 @@ type Listener struct {
 	MountPoint string // in front of every topic of its clients, who do not see it
 
 	SocketDomain           SocketDomain
+	BindInterface          string // the network interface to bind to; empty: any
 	AcceptProtocolVersions Versions
 
 	AllowAnonymous          bool
@@ -135,15 +136,16 @@ type Listener struct {
 // Endpoint is where a listener listens. Two listeners are the same one, before and
 // after a reload, if their endpoints are equal.
 type Endpoint struct {
-	Port   int
-	Host   string
-	Path   string
-	Domain SocketDomain
+	Port      int
+	Host      string
+	Path      string
+	Domain    SocketDomain
+	Interface string
 }
 
 // Endpoint returns where l listens.
 func (l *Listener) Endpoint() Endpoint {
-	return Endpoint{Port: l.Port, Host: l.Host, Path: l.Path, Domain: l.SocketDomain}
+	return Endpoint{Port: l.Port, Host: l.Host, Path: l.Path, Domain: l.SocketDomain, Interface: l.BindInterface}
 }
 
 // LocalListeners returns the listeners of local-only mode: the two loopback

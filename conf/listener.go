@@ -83,6 +83,14 @@ func setPort(s *statement) error {
 func setBindAddress(s *statement) error {
 	s.explicitDefault()
 	s.file.defaultListener.Host = s.text
+	if why := s.file.from.resolve(s.text); why != "" {
+		return fail("Error: Error resolving %s: %s.", s.name, why)
+	}
+	return nil
+}
+
+func setBindInterface(s *statement) error {
+	s.file.listener.BindInterface = s.text
 	return nil
 }
 

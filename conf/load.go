@@ -14,8 +14,8 @@ import (
 //
 // A listener option in a later file is not for the listeners of an earlier
 // one. log_dest and log_type lines replace those of earlier files, as in
-// mosquitto. Host names are not looked up, and nothing a file names is opened
-// except include_dir.
+// mosquitto. Of host names only that of bind_address is looked up, and nothing a
+// file names is opened except include_dir.
 func Load(files []string) (*Config, []Line, error) {
 	return load(files, disk{})
 }

@@ -190,6 +190,7 @@ type stream func() io.Reader
 
 func (s stream) open(string) (io.ReadCloser, error) { return io.NopCloser(s()), nil }
 func (stream) names(string) ([]string, error)       { return nil, os.ErrNotExist }
+func (stream) resolve(string) string                { return "" }
 
 // repeated reads its text again and again.
 type repeated struct {

@@ -26,6 +26,13 @@ func (m memory) open(name string) (io.ReadCloser, error) {
 	return nil, os.ErrNotExist
 }
 
+func (m memory) resolve(host string) string {
+	if strings.HasSuffix(host, ".invalid") {
+		return "Name or service not known"
+	}
+	return ""
+}
+
 func (m memory) names(dir string) ([]string, error) {
 	prefix := path.Clean(dir) + "/"
 	var names []string

@@ -149,7 +149,7 @@ func TestExampleUncommented(t *testing.T) {
 // TestExampleDefaults: a line that shows a default changes nothing.
 func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
-		"bind_address": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
+		"bind_address": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
 		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true}
 	lines, hidden := optionLines(t)
 	before := loadFrom(t, exampleFiles(lines)).cfg

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sort"
 	"strings"
@@ -26,6 +27,8 @@ type source interface {
 	open(name string) (io.ReadCloser, error)
 	// names returns the names in a directory, in any order.
 	names(dir string) ([]string, error)
+	// resolve says why a host has no address, "" if it has one.
+	resolve(host string) (why string)
 }
 
 var (
@@ -65,6 +68,20 @@ func (disk) names(dir string) ([]string, error) {
 		return nil, errManyNames
 	}
 	return names, nil
+}
+
+func (disk) resolve(host string) string {
+	_, err := net.LookupHost(host)
+	var failed *net.DNSError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &failed) && failed.IsNotFound:
+		return "Name or service not known"
+	case errors.As(err, &failed):
+		return failed.Err
+	}
+	return err.Error()
 }
 
 // confNames returns those of names that include_dir reads, in its order.

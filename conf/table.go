@@ -113,7 +113,7 @@ func listenerOptions() []option {
 		{name: "port", value: integer, set: setPort, notice: deprecated("port", " Please use 'listener' instead.")},
 		{name: "bind_address", value: text, once: true, set: setBindAddress,
 			notice: deprecated("bind_address", " Please use 'listener' instead.")},
-		{name: "bind_interface", value: text, scope: perListener, need: defaultListens, once: true, state: notYet},
+		{name: "bind_interface", value: text, scope: perListener, need: defaultListens, once: true, set: setBindInterface},
 		{name: "socket_domain", value: word, scope: perListener, need: defaultListens, set: setSocketDomain},
 		{name: "protocol", value: word, scope: perListener, need: defaultListens, set: setProtocol},
 		{name: "mount_point", value: text, scope: perListener, need: someListener, set: setMountPoint},

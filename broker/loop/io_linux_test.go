@@ -241,7 +241,7 @@ func compute(stop <-chan struct{}) {
 
 func tcpPair(b *testing.B) (from, to int) {
 	b.Helper()
-	l, err := Listen("tcp4", "127.0.0.1:0", 1)
+	l, err := Listen("tcp4", "127.0.0.1:0", 1, 0)
 	must(b, err)
 	defer Close(l)
 	at, err := unix.Getsockname(l)

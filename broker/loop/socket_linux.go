@@ -25,16 +25,41 @@ const unixMode = 0o770
 // mode 0770. A socket that stands there already is removed, since a process
 // that was killed leaves one behind; any other file is an error.
 //
+// how says what else may be, of TCP sockets.
+//
 // Errors that come from the kernel name the call and wrap a syscall.Errno,
 // EADDRINUSE for instance.
-func Listen(network, address string, backlog int) (fd int, err error) {
+func Listen(network, address string, backlog int, how Bind) (fd int, err error) {
 	if network == "unix" {
 		return listenUnix(address, backlog)
 	}
-	return listenTCP(network, address, backlog)
+	return listenTCP(network, address, backlog, how)
 }
 
-func listenTCP(network, address string, backlog int) (int, error) {
+// Bind is a set of ways to bind a TCP socket that are not the usual one.
+type Bind uint8
+
+const (
+	// Absent: the machine need not have the address yet. Connections come when it
+	// has.
+	Absent Bind = 1 << iota
+
+	// Beside: the port may be taken already, by sockets of the same user that have
+	// made room, see MakeRoom.
+	Beside
+)
+
+// MakeRoom lets other sockets be bound beside the listening TCP socket fd, or ends
+// that. With two at the same address, each gets a share of the connections.
+func MakeRoom(fd int, room bool) error {
+	v := 0
+	if room {
+		v = 1
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, v))
+}
+
+func listenTCP(network, address string, backlog int, how Bind) (int, error) {
 	family, to, err := sockaddr(network, address)
 	if err != nil {
 		return -1, fmt.Errorf("listen %s %s: %w", network, address, err)
@@ -48,10 +73,27 @@ func listenTCP(network, address string, backlog int) (int, error) {
 	if err == nil && family == unix.AF_INET6 {
 		err = setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 	}
+	if err == nil && how&Absent != 0 {
+		err = setAbsent(fd, family)
+	}
+	if err == nil && how&Beside != 0 {
+		err = MakeRoom(fd, true)
+	}
 	if err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, to))
 	}
-	return listen(fd, backlog, err)
+	if fd, err = listen(fd, backlog, err); err == nil && how&Beside != 0 {
+		MakeRoom(fd, false) // it is there; nobody else shall be
+	}
+	return fd, err
+}
+
+// setAbsent lets the socket be bound to an address that is not there.
+func setAbsent(fd, family int) error {
+	if family == unix.AF_INET6 {
+		return setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND)
+	}
+	return setOption(fd, unix.IPPROTO_IP, unix.IP_FREEBIND)
 }
 
 func listenUnix(path string, backlog int) (int, error) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 
 func listenTest(t *testing.T, network, address string) int {
 	t.Helper()
-	fd, err := Listen(network, address, 10)
+	fd, err := Listen(network, address, 10, 0)
 	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
@@ -69,13 +70,13 @@ func TestListenTCPAgain(t *testing.T) {
 	}
 	at, err := LocalAddr(fd)
 	must(t, err)
-	if _, err := Listen("tcp4", at.String(), 10); !errors.Is(err, unix.EADDRINUSE) {
+	if _, err := Listen("tcp4", at.String(), 10, 0); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("second listener: %v", err)
 	}
 }
 
 func TestListenTCP6(t *testing.T) {
-	fd, err := Listen("tcp6", ":0", 10)
+	fd, err := Listen("tcp6", ":0", 10, 0)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
 		t.Log("the kernel has no IPv6; that error is the right one")
 		return
@@ -138,7 +139,7 @@ func TestListenBadAddress(t *testing.T) {
 		{"tcp6", "[fe80::1%nosuchinterface]:1883"},
 		{"tcp6", "[fe80::1%nosuchif0]:1883"},
 	} {
-		fd, err := Listen(c[0], c[1], 10)
+		fd, err := Listen(c[0], c[1], 10, 0)
 		if err == nil || fd != -1 || !strings.Contains(err.Error(), c[1]) {
 			t.Errorf("%s %s: %d, %v", c[0], c[1], fd, err)
 		}
@@ -181,11 +182,55 @@ func TestListenUnixReplacesSocket(t *testing.T) {
 func TestListenUnixKeepsOtherFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "precious")
 	must(t, os.WriteFile(path, []byte("data"), 0o600))
-	if _, err := Listen("unix", path, 10); !errors.Is(err, unix.EADDRINUSE) {
+	if _, err := Listen("unix", path, 10, 0); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "data" {
 		t.Errorf("the file was touched: %q, %v", b, err)
+	}
+}
+
+// TestListenAbsent: an address that no machine has can be listened at.
+func TestListenAbsent(t *testing.T) {
+	for network, address := range map[string]string{"tcp4": "203.0.113.77:0", "tcp6": "[2001:db8::77]:0"} {
+		if _, err := Listen(network, address, 10, 0); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			t.Logf("%s without being told: %v", address, err)
+			continue // without IPv6
+		}
+		fd, err := Listen(network, address, 10, Absent)
+		must(t, err)
+		at, err := LocalAddr(fd)
+		unix.Close(fd)
+		if err != nil || !strings.HasPrefix(at.String(), strings.TrimSuffix(address, "0")) {
+			t.Errorf("%v, %v", at, err)
+		}
+	}
+}
+
+// TestListenBeside: a port that another socket has can be had beside it if that one
+// makes room, and only then.
+func TestListenBeside(t *testing.T) {
+	for old, now := range map[string]string{"127.0.0.1": "127.0.0.1", "127.0.0.2": "", "": "127.0.0.3"} {
+		fd := listenTest(t, "tcp4", old+":0")
+		at, err := LocalAddr(fd)
+		must(t, err)
+		address := now + ":" + strconv.Itoa(int(at.Port()))
+		for _, how := range []Bind{0, Beside} {
+			if _, err := Listen("tcp4", address, 10, how); !errors.Is(err, unix.EADDRINUSE) {
+				t.Fatalf("%q beside %q without room: %v", now, old, err)
+			}
+		}
+		must(t, MakeRoom(fd, true))
+		if _, err := Listen("tcp4", address, 10, 0); !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatalf("%q over %q: %v", now, old, err)
+		}
+		other, err := Listen("tcp4", address, 10, Beside)
+		must(t, err)
+		must(t, MakeRoom(fd, false))
+		if _, err := Listen("tcp4", address, 10, 0); !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatalf("a third at %q: %v", now, err)
+		}
+		unix.Close(other)
 	}
 }
 
@@ -198,10 +243,10 @@ func TestListenUnixAt(t *testing.T) {
 }
 
 func TestListenUnixErrors(t *testing.T) {
-	if _, err := Listen("unix", filepath.Join(t.TempDir(), "no", "such"), 10); !errors.Is(err, unix.ENOENT) {
+	if _, err := Listen("unix", filepath.Join(t.TempDir(), "no", "such"), 10, 0); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("missing folder: %v", err)
 	}
-	if _, err := Listen("unix", strings.Repeat("x", 200), 10); !errors.Is(err, unix.EINVAL) {
+	if _, err := Listen("unix", strings.Repeat("x", 200), 10, 0); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("path too long: %v", err)
 	}
 }
