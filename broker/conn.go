@@ -18,6 +18,7 @@ type conn struct {
 	listed  bool        // on Server.again
 	prompt  bool        // the socket sends at once what it is given
 	blocked bool        // the socket took less than it was given: wait for it
+	ended   bool        // the other end sends nothing more, and something is still to be handled
 	tail    []byte      // what core left of the bytes that came, behind some it has used
 	used    int32       // how many those are
 	need    int32       // the length of the packet that is to be completed, where it is known
@@ -108,6 +109,9 @@ func (s *Server) watch(c *conn) {
 	want := loop.Readable
 	if c.Paused() {
 		want = 0
+	}
+	if c.Parked() && !c.ended {
+		want |= loop.Ended
 	}
 	if c.Pending() > 0 {
 		want |= loop.Writable

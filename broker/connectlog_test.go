@@ -225,6 +225,16 @@ func TestNotAuthorisedLines(t *testing.T) {
 		{"5", 5, []string{"CONNECT clean"}, []string{"CONNACK 87", "close"}, []string{end}},
 		{"with credentials", 5, []string{"CONNECT clean user=joe password=secret"}, []string{"CONNACK 87", "close"}, []string{end}},
 	})
+	s = serve(t, "password_file "+passwordFile(t, "joe:secret")+"\nlistener {port} 127.0.0.1")
+	testEndings(t, s, []ending{
+		{"wrong password, 3.1", 3, []string{"CONNECT clean user=joe password=wrong"}, []string{"CONNACK 05", "close"}, []string{end}},
+		{"wrong password, 3.1.1", 4, []string{"CONNECT clean user=joe password=wrong"}, []string{"CONNACK 05", "close"}, []string{end}},
+		{"wrong password, 5", 5, []string{"CONNECT clean user=joe password=wrong"}, []string{"CONNACK 87", "close"}, []string{end}},
+		{"unknown user", 5, []string{"CONNECT clean user=ann password=secret"}, []string{"CONNACK 87", "close"}, []string{end}},
+		{"no user name", 5, []string{"CONNECT clean"}, []string{"CONNACK 87", "close"}, []string{end}},
+		{"right password", 5, []string{"CONNECT clean user=joe password=secret", "DISCONNECT"}, []string{"CONNACK 00", "close"},
+			[]string{"New client connected from {peer} as a (p5, c1, k0, u'joe').", "Client a [{peer}] disconnected."}},
+	})
 }
 
 // TestConnectionMessagesOff: what connection_messages false keeps back, and what

@@ -96,7 +96,25 @@ func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, 
 		}
 	}
 	s.list(c)
+	if c.Parked() {
+		s.watch(c) // lest it be read, but to hear when it goes
+	}
 	return used, need
+}
+
+// end handles the end of a stream whose client is parked: nobody waits for the verdict,
+// unless there is more than the CONNECT to be handled.
+func (s *Server) end(c *conn, now core.Time) {
+	if !c.Parked() {
+		return
+	}
+	h, err := packet.ReadHeader(c.left(), 0)
+	if err == nil && (h.Len() < len(c.left()) || loop.Unread(int(c.Handle))) {
+		c.ended = true
+		s.watch(c)
+		return
+	}
+	s.core.Lost(&c.Client, nil, now)
 }
 
 // list has c go on in the next turn, if core left something of it and may have it.

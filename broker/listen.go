@@ -175,6 +175,7 @@ func (s *Server) stopListening(l *listener) {
 // that are connected where they were not told otherwise.
 func (s *Server) configure(l *listener, c conf.Listener) {
 	next := coreListener(&c)
+	next.Login = s.login(&c)
 	if c.Path == "" {
 		next.Remote = s.remote
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"midge/auth"
 	"midge/broker/core"
 	"midge/conf"
 	"midge/packet"
@@ -33,7 +34,9 @@ type plan struct {
 	conf  *conf.Config
 	ports []int // of -p
 
-	targets []target // the listeners, in order
+	targets   []target                   // the listeners, in order
+	lines     []conf.Line                // warnings
+	passwords map[string]*auth.Passwords // by file
 
 	entries []entry     // from bind: the listeners that are open
 	opened  []*listener // those of them that were opened for the plan
@@ -49,6 +52,7 @@ type entry struct {
 func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
+		(*plan).readPasswords,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -132,6 +136,9 @@ func (s *Server) undo(p *plan) {
 
 // install puts in force what the plan made: listeners and what else was loaded.
 func (s *Server) install(p *plan, now core.Time) {
+	s.sayLines(p.lines)
+	s.logins.install(p.passwords)
+	s.logins.configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
 	gone := make(map[*listener]bool)
 	for _, l := range s.listeners {
 		gone[l] = true

@@ -35,6 +35,7 @@ type Server struct {
 	log     *Log
 	poll    *loop.Poller
 	core    *core.Broker
+	logins  *logins
 	reserve *loop.Reserve
 	notify  *notifier   // the service manager; nil without one
 	rtmin   *loop.RTMin // nil while signals are not watched
@@ -81,8 +82,10 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 		epoch: time.Now(),
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
+	s.logins = newLogins()
 	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
 	log.public.to = s.core
+	s.openLogins()
 	return s, nil
 }
 
@@ -124,6 +127,7 @@ func (s *Server) turn() error {
 	if s.poll.Mail() {
 		s.poll.RunMail()
 	}
+	s.logins.next()
 	s.core.Tick(now)
 	s.log.Publish(now)
 	s.flushAll(now)
@@ -137,7 +141,7 @@ func (s *Server) timeout() int {
 	if len(s.again) > 0 || s.log.Unpublished() {
 		return 0
 	}
-	next := s.core.Next()
+	next := min(s.core.Next(), s.logins.due())
 	if next == persist.Never {
 		return -1
 	}
@@ -162,6 +166,8 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 		}
 		if e.Flags&(loop.Readable|loop.Hangup) != 0 {
 			s.read(c, e.Flags, now)
+		} else if e.Flags&loop.Ended != 0 {
+			s.end(c, now)
 		}
 	}
 }
@@ -222,6 +228,7 @@ func (s *Server) shut() {
 			s.drop(c)
 		}
 	}
+	s.logins.pool.close()
 	s.notify.close()
 	s.reserve.Close()
 	s.poll.Close()

@@ -30,6 +30,7 @@
 // for the port of a listener line, since an address may hang on it); names
 // that once meant something elsewhere are warnings too; per_listener_settings,
 // password_file and acl_file are not called deprecated; retry_interval works.
+// failed_logins_burst and failed_logins_per_minute are midge's own.
 //
 // Foreign bytes are read within limits: a line of 1 MiB, a file of 64 MiB,
 // 1000 included files and directories, 10000 sections (listener, connection
@@ -62,6 +63,13 @@ type Config struct {
 	// AllowAnonymous holds for listeners that say nothing of their own. In
 	// local-only mode it is true unless a file says false.
 	AllowAnonymous bool
+	// PasswordFile says who may connect, likewise; empty: nobody is asked.
+	PasswordFile string
+	// FailedLoginsBurst is how many logins an address may have under way or failed
+	// before further ones have to wait, and FailedLoginsPerMinute how many failures
+	// are forgiven. 0, of either, is no limit.
+	FailedLoginsBurst     int
+	FailedLoginsPerMinute int
 	// AllowZeroLengthClientID holds, likewise, unless PerListenerSettings.
 	AllowZeroLengthClientID bool
 	// AutoIDPrefix begins the client ids the broker makes up.
@@ -126,6 +134,7 @@ type Listener struct {
 	AllowAnonymous          bool
 	AllowZeroLengthClientID bool
 	AutoIDPrefix            string // at most 50 bytes
+	PasswordFile            string // who may connect; empty: AllowAnonymous decides, for any user name
 
 	MaxConnections      int // 0: no limit
 	MaxQoS              int // 0 to 2
@@ -162,6 +171,7 @@ func (c *Config) LocalListeners(ports ...int) []Listener {
 			l.Port, l.Host = port, host
 			l.AllowAnonymous = c.AllowAnonymous
 			l.AllowZeroLengthClientID = c.AllowZeroLengthClientID
+			l.PasswordFile = c.PasswordFile
 			all = append(all, l)
 		}
 	}
@@ -210,6 +220,8 @@ func defaultConfig() *Config {
 	return &Config{
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            defaultAutoIDPrefix,
+		FailedLoginsBurst:       100,
+		FailedLoginsPerMinute:   60,
 		MaxInflightMessages:     20,
 		MaxQueuedMessages:       1000,
 		MaxPacketSize:           2000000,

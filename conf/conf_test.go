@@ -13,6 +13,8 @@ func TestDefaults(t *testing.T) {
 		AllowAnonymous:          true,
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            "auto-",
+		FailedLoginsBurst:       100,
+		FailedLoginsPerMinute:   60,
 		MaxInflightMessages:     20,
 		MaxQueuedMessages:       1000,
 		MaxPacketSize:           2000000,

@@ -27,6 +27,7 @@ func (l *loader) finish() error {
 	c.LocalOnly = l.local
 	c.AllowAnonymous = l.allowAnonymous()
 	c.AllowZeroLengthClientID = l.global.zeroLengthID.or(true)
+	c.PasswordFile = l.global.passwordFile
 	if l.global.autoIDPrefix != "" {
 		c.AutoIDPrefix = l.global.autoIDPrefix
 	}
@@ -68,10 +69,12 @@ func (l *loader) effective(own *listener) Listener {
 	if c.PerListenerSettings {
 		e.AllowAnonymous = own.anonymous.or(false)
 		e.AllowZeroLengthClientID = own.zeroLengthID.or(true)
+		e.PasswordFile = own.passwordFile
 	} else {
 		e.AllowAnonymous = own.anonymous.or(c.AllowAnonymous)
 		e.AllowZeroLengthClientID = c.AllowZeroLengthClientID
 		e.AutoIDPrefix = c.AutoIDPrefix
+		e.PasswordFile = c.PasswordFile
 	}
 	if own.autoIDPrefix != "" {
 		e.AutoIDPrefix = own.autoIDPrefix

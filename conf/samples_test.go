@@ -22,20 +22,20 @@ func readFile(t *testing.T, name string) string {
 // has not got is all there is against it.
 func TestSamples(t *testing.T) {
 	rows := map[string][]string{
-		"edge-gateway": {"persistence 6", "persistence_location 7", "autosave_interval 8", "password_file 22",
+		"edge-gateway": {"persistence 6", "persistence_location 7", "autosave_interval 8",
 			"connection 30", "address 31", "round_robin 32", "bridge_protocol_version 33", "remote_clientid 34", "remote_username 35",
 			"remote_password 36", "local_clientid 37", "start_type 38", "restart_timeout 40", "keepalive_interval 41", "cleansession 42",
 			"try_private 43", "bridge_attempt_unsubscribe 44", "notifications 45", "notification_topic 46", "bridge_cafile 47",
 			"bridge_tls_version 48", "bridge_insecure 49", "topic 52", "threshold 63", "idle_timeout 64", "notifications_local_only 66"},
 		"high-volume-telemetry": {"persistence 11", "persistence_location 12", "persistence_file 13", "autosave_on_changes 14",
-			"autosave_interval 15", "memory_limit 18", "password_file 36", "acl_file 37", "use_username_as_clientid 45"},
+			"autosave_interval 15", "memory_limit 18", "acl_file 37", "use_username_as_clientid 45"},
 		"home-automation": {"persistence 9", "persistence_location 10", "persistence_file 11", "autosave_interval 13",
-			"password_file 25", "acl_file 26", "protocol websockets 38"},
+			"acl_file 26", "protocol websockets 38"},
 		"test-dev": nil,
 		"vps-tls": {"persistence 9", "persistence_location 10", "autosave_interval 11",
-			"certfile 38", "keyfile 39", "tls_version 40", "ciphers 41", "password_file 44", "acl_file 45", "cafile 52",
+			"certfile 38", "keyfile 39", "tls_version 40", "ciphers 41", "acl_file 45", "cafile 52",
 			"require_certificate 55", "use_identity_as_username 56"},
-		"websockets-browser": {"password_file 18", "acl_file 19", "websockets_headers_size 23", "protocol websockets 35",
+		"websockets-browser": {"acl_file 19", "websockets_headers_size 23", "protocol websockets 35",
 			"certfile 42", "keyfile 43"},
 	}
 	entries, err := os.ReadDir("testdata/samples")
@@ -150,7 +150,7 @@ func TestExampleUncommented(t *testing.T) {
 func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
 		"bind_address": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
-		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true}
+		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true}
 	lines, hidden := optionLines(t)
 	before := loadFrom(t, exampleFiles(lines)).cfg
 	for _, i := range hidden {

@@ -6,6 +6,7 @@ type security struct {
 	anonymous    answer
 	zeroLengthID answer
 	autoIDPrefix string // empty: not given
+	passwordFile string // likewise
 }
 
 // answer is a boolean that may not have been given.
@@ -83,6 +84,11 @@ func setListenerAutoIDPrefix(s *statement) error {
 		return failRange(s.name)
 	}
 	s.file.listener.autoIDPrefix = s.text
+	return nil
+}
+
+func setPasswordFile(s *statement) error {
+	s.security().passwordFile = s.text
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +101,28 @@ func TestRepeatable(t *testing.T) {
 		if all := strings.Join(o.lines, "\n"); strings.Contains(all, "Duplicate") || newOptionTable().find(name) == nil {
 			t.Errorf("%s: %q", name, o.lines)
 		}
+	}
+	if c := mustLoad(t, "listener 1884", "password_file a", "password_file b"); c.PasswordFile != "b" || c.Listeners[0].PasswordFile != "b" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// TestPasswordFile: whose it is.
+func TestPasswordFile(t *testing.T) {
+	const two = "listener 1884\n%s\nlistener 1885\n%s"
+	for _, r := range []struct{ text, global, first, second string }{
+		{fmt.Sprintf(two, "", ""), "", "", ""},
+		{fmt.Sprintf(two, "password_file a", ""), "a", "a", "a"},
+		{"per_listener_settings true\n" + fmt.Sprintf(two, "password_file a b ", ""), "", "a b", ""},
+		{"per_listener_settings true\n" + fmt.Sprintf(two, "password_file a", "password_file b"), "", "a", "b"},
+	} {
+		c := mustLoad(t, r.text)
+		if c.PasswordFile != r.global || c.Listeners[0].PasswordFile != r.first || c.Listeners[1].PasswordFile != r.second {
+			t.Errorf("%q: %q, %+v", r.text, c.PasswordFile, c.Listeners)
+		}
+	}
+	if c := mustLoad(t, "password_file a"); c.LocalListeners()[1].PasswordFile != "a" {
+		t.Errorf("local-only mode: %+v", c.LocalListeners())
 	}
 }
 

@@ -56,7 +56,8 @@ type Client struct {
 type extra struct {
 	aliases aliases // topic aliases, both ways
 	resend  *resend // for retry_interval; nil while nothing is watched
-	claim   string  // the client id of a CONNECT that was refused
+	claim   string  // the client id of a CONNECT that was refused, or waits
+	verdict Verdict // on its login; Pending where there is none
 }
 
 // more gives the client's extra, which it has from then on.
@@ -79,6 +80,7 @@ const (
 	flagMore                             // Receive stopped before a whole packet
 	flagStalled                          // the last write was short, and its rest is still in the output
 	flagLeft                             // the client itself ended it
+	flagParked                           // waits for the verdict on its login
 	flagBrief                            // its CONNECT asked for a session that ends with it
 	flagMounted                          // its listener has a mount point
 )
@@ -94,8 +96,8 @@ func (c *Client) Left() bool { return c.flags&flagLeft != 0 }
 func (c *Client) Connected() bool { return c.state == connected }
 
 // Paused says that nothing should be read from the connection before its
-// output has drained.
-func (c *Client) Paused() bool { return c.flags&flagPaused != 0 }
+// output has drained, or its login is decided.
+func (c *Client) Paused() bool { return c.flags&(flagPaused|flagParked) != 0 }
 
 // More says that Receive stopped early, lest an output overflow or the turn grow
 // long. What it left is to be given to it again.

@@ -53,6 +53,8 @@ type Listener struct {
 	Anonymous     bool                 // clients may connect without credentials
 	Access        Access               // what its clients may do; nil: anything
 	UsernameAsID  bool                 // the user name takes the place of the client id
+	Strangers     bool                 // clients that name a user were admitted by another Login than this, or by none
+	Login         Login                // knows who may connect; nil: any user name is as good as none
 	EmptyClientID bool                 // a client id may be empty
 	AutoIDPrefix  string               // of the client ids the broker makes up
 	MaxQoS        byte                 // the highest QoS a client may publish with and is granted
@@ -68,6 +70,7 @@ func (l *Listener) Follow(next *Listener) {
 	told := *l
 	*l = *next
 	l.MaxQoS, l.MaxAlias = told.MaxQoS, told.MaxAlias
+	l.Strangers = told.Strangers || l.Login != told.Login
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

@@ -80,6 +80,13 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		b.reject(c, id, r, now)
 		return nil
 	}
+	if v := b.login(c, cn, now); v == Pending {
+		return nil
+	} else if r := v.refusal(); r != nil {
+		b.reject(c, id, r, now)
+		return nil
+	}
+	c.extra = nil // what it had was for the login
 	if b.cfg.MaxClients > 0 && len(b.sessions) >= b.cfg.MaxClients && b.sessions[id] == nil {
 		b.reject(c, id, refuseClients, now)
 		return nil
@@ -115,9 +122,6 @@ func (b *Broker) admit(c *Client, p *packet.Packet) *refusal {
 	}
 	if p.Props.Has(packet.AuthMethod) { // v5 [MQTT-4.12.0-1]
 		return refuseMethod
-	}
-	if !l.Anonymous {
-		return refuseLogin
 	}
 	if r := b.admitWill(c, cn); r != nil {
 		return r

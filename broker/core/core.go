@@ -16,6 +16,7 @@
 //	Lost(c, err)        it is gone
 //	Tick(now)           deadlines that are due
 //	Synced(p)           the journal is safe up to p
+//	Admit(c, verdict)   a login was decided beside the loop
 //	Dirty()             the clients with output; for each: write Output, then Flushed
 //	Next()              the time of the next deadline
 //
@@ -181,24 +182,6 @@ func (b *Broker) Lost(c *Client, err error, now Time) {
 func (b *Broker) Kick(c *Client, reason packet.Reason, text string, now Time) {
 	b.close(c, cause{reason: reason, text: text}, now)
 	b.commit()
-}
-
-// Recheck ends the connections of clients that a new configuration would not admit,
-// and forgets what the others were allowed. It is called when listeners changed.
-func (b *Broker) Recheck(now Time) {
-	b.newRules()
-	var unwanted []string
-	for id, s := range b.sessions {
-		if s.client != nil && !s.client.Listener.Anonymous {
-			unwanted = append(unwanted, id)
-		}
-	}
-	slices.Sort(unwanted)
-	for _, id := range unwanted {
-		if s := b.sessions[id]; s != nil && s.client != nil { // a will may have ended it
-			b.Kick(s.client, refuseLogin.reason, refuseLogin.text, now)
-		}
-	}
 }
 
 // Stop ends the broker: the wills of connected clients and those that are

@@ -58,7 +58,9 @@ func (v *vigil) due(b *Broker, now Time) {
 		delete(b.vigils, at)
 		return
 	}
-	if now >= c.deadline() {
+	if now >= c.deadline() && c.Parked() {
+		b.reject(c, c.extra.claim, refuseBusy, now)
+	} else if now >= c.deadline() {
 		b.close(c, causeTimeout, now)
 	} else {
 		b.keepVigil(c, now)
@@ -67,9 +69,12 @@ func (v *vigil) due(b *Broker, now Time) {
 }
 
 // deadline is when the client is ended unless something is heard of it: it sent no
-// CONNECT, or nothing for 1.5 times its keep alive ([MQTT-3.1.2-24],
+// CONNECT, or its login was not decided, or it sent nothing for 1.5 times its keep alive ([MQTT-3.1.2-24],
 // v5 [MQTT-3.1.2-22]).
 func (c *Client) deadline() Time {
+	if c.Parked() {
+		return c.heard + loginTimeout
+	}
 	if c.state == opened {
 		return c.heard + connectTimeout
 	}

@@ -17,7 +17,8 @@ import (
 // It stops early, with whole packets left and c.More true, when outputs became
 // full (see Filled: they are to be written, so that messages for those who read
 // need not wait in queues and overflow them), or when it has done so much that others
-// have waited long enough. A large payload may be in
+// have waited long enough. It stops before a CONNECT whose login takes time, see
+// Client.Parked. A large payload may be in
 // outputs as a view of data until Settle is called, which must be before data
 // changes and before the next Receive.
 //
@@ -25,6 +26,9 @@ import (
 // broker itself goes on to the caller, for its state cannot be trusted then.
 func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, need int) {
 	b.stats.BytesReceived += uint64(fresh)
+	if c.Parked() {
+		return 0, 0
+	}
 	b.work, b.receiving = 0, true
 	c.flags &^= flagMore
 	decoding := true
@@ -75,6 +79,9 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		decoding = false
 		if err := b.handle(c, p, now); err != nil {
 			b.fail(c, p, err, now)
+		}
+		if c.Parked() {
+			return used - h.Len(), 0
 		}
 		b.commit()
 		decoding = true

@@ -27,6 +27,7 @@ func (b *Broker) endConnection(c *Client, why cause) {
 		c.out.buf = packet.AppendDisconnect(c.out.buf, c.version, why.reason)
 		b.stats.MessagesSent++
 	}
+	c.unpark()
 	c.state = closed
 	c.held = nil
 	if why.theirs {

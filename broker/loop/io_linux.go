@@ -21,6 +21,12 @@ func Read(fd int, buf []byte) (int, error) {
 	return transfer(unix.SYS_READ, fd, unsafe.Pointer(unsafe.SliceData(buf)), len(buf))
 }
 
+// Unread says whether there are bytes in fd, a socket, that nobody has read yet.
+func Unread(fd int) bool {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	return err == nil && n > 0
+}
+
 // Write writes once from buf to fd and returns how many bytes were taken,
 // which may be fewer than len(buf). buf is the caller's again on return. Errors
 // are those of Read; a peer that is gone is EPIPE or ECONNRESET.

@@ -57,6 +57,10 @@ const (
 	// descriptor is closed or taken out. A read gives what is left and then the
 	// end or the error. A peer that only stops sending is Readable instead.
 	Hangup
+
+	// Ended: the peer sends nothing more. For those who are not read; a read meets
+	// the end by itself.
+	Ended
 )
 
 // Event is what one descriptor is ready for.

@@ -58,7 +58,7 @@ func New() (*Poller, error) {
 	return p, nil
 }
 
-// Add begins to watch fd for ev, a set of Readable and Writable.
+// Add begins to watch fd for ev, a set of Readable, Writable and Ended.
 func (p *Poller) Add(fd int, ev Events) error {
 	return p.control("epoll_ctl add", unix.EPOLL_CTL_ADD, fd, ev)
 }
@@ -81,6 +81,9 @@ func (p *Poller) control(call string, op, fd int, ev Events) error {
 	}
 	if ev&Writable != 0 {
 		e.Events |= unix.EPOLLOUT
+	}
+	if ev&Ended != 0 {
+		e.Events |= unix.EPOLLRDHUP
 	}
 	return os.NewSyscallError(call, unix.EpollCtl(p.epoll, op, fd, &e))
 }
@@ -157,6 +160,9 @@ func flags(kernel uint32) Events {
 	}
 	if kernel&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		ev |= Hangup
+	}
+	if kernel&unix.EPOLLRDHUP != 0 {
+		ev |= Ended
 	}
 	return ev
 }

@@ -133,6 +133,30 @@ func TestHangup(t *testing.T) {
 	expect(t, p, nil)
 }
 
+// TestEnded: the end is told to those who do not read.
+func TestEnded(t *testing.T) {
+	p := newPoller(t)
+	a, b := pair(t)
+	must(t, p.Add(a, Ended))
+	if _, err := Write(b, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, p, nil)
+	must(t, unix.Shutdown(b, unix.SHUT_WR))
+	expect(t, p, map[int]Events{a: Ended})
+	if !Unread(a) || Unread(b) {
+		t.Error("unread bytes are not counted well")
+	}
+	byte1 := make([]byte, 8)
+	if n, err := Read(a, byte1); n != 1 || err != nil || Unread(a) {
+		t.Errorf("%d %v", n, err)
+	}
+	must(t, p.Mod(a, 0))
+	expect(t, p, nil)
+	unix.Close(b)
+	expect(t, p, map[int]Events{a: Hangup})
+}
+
 func TestErrorIsHangup(t *testing.T) {
 	p := newPoller(t)
 	r, w := pipe(t)
