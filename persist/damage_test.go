@@ -201,6 +201,39 @@ func TestSnapshotFlip(t *testing.T) {
 	}
 }
 
+// TestSnapshotNumbersLost: where midge's chunk is missing, deliveries get numbers that
+// neither those that were lost nor later ones can be.
+func TestSnapshotNumbersLost(t *testing.T) {
+	im := NewImage()
+	message := func(n uint64) *Message {
+		return &Message{Topic: "t", Payload: fmt.Sprint(n), Expires: Never, Stored: n, QoS: 1}
+	}
+	first, second, third := message(10), message(20), message(30)
+	for n, m := range map[uint64]*Message{11: first, 12: first, 21: second, 31: third, 32: third} {
+		im.Deliver("c", Delivery{Message: m, Number: n, QoS: 1})
+	}
+	im.Numbered(99)
+	b := written(t, im, Stamp{ID: 1})
+	b = b[:chunkAt(t, b, kindOwn, 0)]
+	s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	var payloads []string
+	for d := range s.Image.Deliveries("c") {
+		got = append(got, d.Number)
+		payloads = append(payloads, d.Message.Payload)
+	}
+	if want := []uint64{10, 20, 30, farOff, farOff + 1}; !slices.Equal(got, want) {
+		t.Errorf("numbers %v", got)
+	}
+	slices.Sort(payloads)
+	if want := []string{"10", "10", "20", "30", "30"}; !slices.Equal(payloads, want) {
+		t.Errorf("messages %v", payloads)
+	}
+}
+
 // failing is a reader that fails.
 type failing struct {
 	r   io.Reader

@@ -344,13 +344,9 @@ func (r *restore) enter(s *restored) {
 	for _, sub := range s.subscriptions {
 		r.image.Subscribe(sub)
 	}
+	r.numberDeliveries(s)
 	for i := range s.deliveries {
-		d := &s.deliveries[i].Delivery
-		if d.Number == 0 {
-			r.number++
-			d.Number = r.number
-		}
-		r.image.Deliver(s.ClientID, *d)
+		r.image.Deliver(s.ClientID, s.deliveries[i].Delivery)
 	}
 	for _, in := range s.incoming {
 		r.image.Receive(s.ClientID, in.mid, in.message)
@@ -361,4 +357,56 @@ func (r *restore) enter(s *restored) {
 	if s.will != nil {
 		r.image.Will(s.ClientID, s.will)
 	}
+}
+
+// numberDeliveries gives a session's deliveries numbers, where they have none. In a
+// file of midge's they had some that were lost, and the journal tells of those
+// and of later ones; there they get what no delivery of another message has had:
+// the numbers of their messages, which are in the same order.
+func (r *restore) numberDeliveries(s *restored) {
+	var taken map[uint64]struct{}
+	for i := range s.deliveries {
+		d := &s.deliveries[i].Delivery
+		switch {
+		case d.Number != 0:
+		case !r.found.Own:
+			r.number++
+			d.Number = r.number
+		default:
+			if taken == nil {
+				taken = s.numbers()
+			}
+			d.Number = r.spare(d.Message.Stored, taken)
+			taken[d.Number] = struct{}{}
+		}
+	}
+}
+
+func (s *restored) numbers() map[uint64]struct{} {
+	all := map[uint64]struct{}{}
+	for i := range s.deliveries {
+		all[s.deliveries[i].Number] = struct{}{}
+	}
+	return all
+}
+
+// spare is the first number of a message, from n on, that is not taken.
+func (r *restore) spare(n uint64, taken map[uint64]struct{}) uint64 {
+	i, _ := slices.BinarySearchFunc(r.messages.all, identified{id: n}, byID)
+	for ; i < len(r.messages.all); i++ {
+		if n = r.messages.all[i].id; !has(taken, n) {
+			return n
+		}
+	}
+	for n = farOff; has(taken, n); n++ {
+	}
+	return n
+}
+
+// farOff is a number that no broker comes to.
+const farOff = 1 << 62
+
+func has(set map[uint64]struct{}, n uint64) bool {
+	_, ok := set[n]
+	return ok
 }
