@@ -44,6 +44,9 @@ func (e *usageError) Error() string { return e.text }
 const maxPorts = 10
 
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 1 && args[1] == "db" {
+		return db(args[2:], stdout, stderr)
+	}
 	cmd, err := parse(args[1:])
 	var wrong *usageError
 	switch {
@@ -209,6 +212,7 @@ func usage(w io.Writer, arg0 string) {
 
 Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
        %[2]s --test-config -c config_file
+       %[2]s db [--all] [--json] file
 
  -c : read the configuration from this file. May be given more than
       once: the settings of all files add up.
@@ -220,6 +224,7 @@ Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
  -v : log everything, whatever the configuration says.
  --test-config : check the configuration file and exit.
  --version : show the version and exit.
+ db : show what a persistence file and its journal hold.
 
 See https://mosquitto.org/ for more information.
 

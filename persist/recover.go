@@ -23,6 +23,7 @@ type Recovery struct {
 	Snapshot *Snapshot // nil when there is none
 	Segments []Segment // those that were used
 	Records  int       // that were read from them
+	Lost     int       // messages that the journal tells of, and no file has
 	Notes    []Note    // for the log
 
 	name   string
@@ -48,8 +49,8 @@ const (
 	Error
 )
 
-// moved is a file that is to have another name.
-type moved struct{ from, to string }
+// moved is a file that is to have another name, and why.
+type moved struct{ from, to, why string }
 
 // leftover is a part of a file that is to be kept in another.
 type leftover struct {
@@ -139,8 +140,8 @@ func (r *Recovery) replay(d Disk, list []numbered, progress func(done, total int
 		}
 	}
 	r.next = max(r.next, 1)
-	if read.lost > 0 {
-		r.note(Error, "Error: the journal of %s tells of %d messages that are in no file.", r.name, read.lost)
+	if r.Lost = read.lost; r.Lost > 0 {
+		r.note(Error, "Error: the journal of %s tells of %d messages that are in no file.", r.name, r.Lost)
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func (r *Recovery) unfit(s *segmentReader) string {
 func (r *Recovery) putAside(name, why string) {
 	to := name + ".aside"
 	r.note(Warning, "Warning: %s %s. It was not read, and is kept as %s.", name, why, to)
-	r.aside = append(r.aside, moved{name, to})
+	r.aside = append(r.aside, moved{name, to, why})
 }
 
 // setAside keeps what could not be read under other names. Nothing that may still

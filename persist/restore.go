@@ -183,9 +183,18 @@ func (r *restore) message(c *messageChunk) {
 		Origin: r.origin(c), Expires: Never, QoS: c.qos, Retain: c.retain != 0,
 	}
 	if c.expires != 0 {
-		m.Expires = c.expires * 1000
+		m.Expires = instant(c.expires)
 	}
 	r.messages.add(c.id, m)
+}
+
+// instant is Unix time in milliseconds. What is no date of this age never comes.
+func instant(seconds int64) Time {
+	const year10000 = 253402300800
+	if seconds < -year10000 || seconds >= year10000 {
+		return Never
+	}
+	return seconds * 1000
 }
 
 // origin shares origins among messages.
@@ -241,9 +250,9 @@ func (r *restore) session(c *sessionChunk) {
 	s.Expiry, s.LastID = c.expiry, c.last
 	switch {
 	case c.gone != 0:
-		s.Gone = c.gone * 1000
+		s.Gone = instant(c.gone)
 	case c.expires != 0 && c.expiry != neverEnds:
-		s.Gone = (c.expires - int64(c.expiry)) * 1000
+		s.Gone = instant(c.expires - int64(c.expiry))
 	}
 	s.over = c.expiry == 0
 }
