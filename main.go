@@ -28,6 +28,7 @@ type command struct {
 	ports                      []int
 	daemon, verbose, quiet     bool
 	help, showVersion, testing bool
+	keyLog                     string
 }
 
 // usageError is a wrong command line. A stamped one goes out with the time in
@@ -108,7 +109,7 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		return refuse(err, stderr)
 	}
 	return broker.Run(cfg, broker.Options{
-		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet,
+		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet, KeyLog: cmd.keyLog,
 	})
 }
 
@@ -160,7 +161,10 @@ func parse(args []string) (*command, error) {
 		case "--test-config":
 			cmd.testing = true
 		case "--tls-keylog":
-			err = tlsKeylog(args[i+1:])
+			if i++; i == len(args) {
+				return nil, &usageError{text: "Error: --tls-keylog argument given, but no file specified.", stamped: true}
+			}
+			cmd.keyLog = args[i]
 		default:
 			err = &usageError{text: "Error: Unknown option '" + args[i] + "'.", usage: true}
 		}
@@ -193,13 +197,6 @@ func (cmd *command) addPort(rest []string) error {
 	return nil
 }
 
-func tlsKeylog(rest []string) error {
-	if len(rest) == 0 {
-		return &usageError{text: "Error: --tls-keylog argument given, but no file specified.", stamped: true}
-	}
-	return &usageError{text: "Error: The --tls-keylog option is not built yet in midge.", stamped: true}
-}
-
 // usage prints the help, under the name the program was called by.
 func usage(w io.Writer, arg0 string) {
 	name := "midge"
@@ -211,6 +208,7 @@ func usage(w io.Writer, arg0 string) {
 %s is an MQTT v5.0/v3.1.1/v3.1 broker.
 
 Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
+       [--tls-keylog file]
        %[2]s --test-config -c config_file
        %[2]s db [--all] [--json] file
 
@@ -223,6 +221,8 @@ Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
  -q : log nothing, whatever the configuration says.
  -v : log everything, whatever the configuration says.
  --test-config : check the configuration file and exit.
+ --tls-keylog : add the secrets of TLS connections to this file, with
+      which a network analyser can read them.
  --version : show the version and exit.
  db : show what a persistence file and its journal hold.
 

@@ -16,6 +16,7 @@ type target struct {
 	conf.Listener
 	addresses []address
 	err       error // they could not be found
+	way       *way  // how its clients reach MQTT; nil plainly
 	fixed     bool  // an address that is not there will not come: that of the loopback
 }
 

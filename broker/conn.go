@@ -5,6 +5,7 @@ import (
 
 	"midge/broker/core"
 	"midge/broker/loop"
+	"midge/broker/transport"
 )
 
 // conn is one connection: core's Client and its socket. One with nothing
@@ -15,14 +16,30 @@ type conn struct {
 	ip      [16]byte    // address of the other end; 0 for a Unix socket
 	port    uint16      // its port
 	watched loop.Events // what the poller watches
-	listed  bool        // on Server.again
-	prompt  bool        // the socket sends at once what it is given
-	blocked bool        // the socket took less than it was given: wait for it
-	ended   bool        // the other end sends nothing more, and something is still to be handled
-	tail    []byte      // what core left of the bytes that came, behind some it has used
-	used    int32       // how many those are
-	need    int32       // the length of the packet that is to be completed, where it is known
-	charged int32       // bytes of tail counted in Server.unadmitted
+	marks   connMarks
+	used    int32           // how many bytes of tail core has used
+	need    int32           // the length of the packet that is to be completed, where it is known
+	charged int32           // bytes of tail counted in Server.unadmitted
+	tail    []byte          // what core left of the bytes that came, behind some it has used
+	wire    *transport.Conn // what wraps MQTT's bytes; nil for a plain connection
+}
+
+type connMarks uint8
+
+const (
+	markListed  connMarks = 1 << iota // on Server.again
+	markBlocked                       // the socket took less than it was given: wait for it
+	markPrompt                        // the socket sends at once what it is given
+	markEnded                         // the other end sends nothing more, and something is still to be handled
+)
+
+func (c *conn) blocked() bool { return c.marks&markBlocked != 0 }
+
+func (c *conn) setBlocked(b bool) {
+	c.marks &^= markBlocked
+	if b {
+		c.marks |= markBlocked
+	}
 }
 
 // left is what core left of the bytes that came.
@@ -41,8 +58,14 @@ func newConn(fd int, l *core.Listener, addr netip.AddrPort) *conn {
 // remote is a conn as the other end of its connection.
 type remote conn
 
-func (r *remote) Host() string { return netip.AddrFrom16(r.ip).Unmap().String() }
-func (r *remote) Port() int    { return int(r.port) }
+func (r *remote) Port() int { return int(r.port) }
+
+func (r *remote) Host() string {
+	if r.port == 0 && r.Listener.Path != "" {
+		return r.Listener.Path
+	}
+	return netip.AddrFrom16(r.ip).Unmap().String()
+}
 
 // remote finds the other end of a client's connection.
 func (s *Server) remote(c *core.Client) core.Remote { return (*remote)(s.conns[c.Handle]) }
@@ -56,7 +79,7 @@ const writes = 4
 func (s *Server) flush(c *conn, now core.Time) {
 	for range writes {
 		pending := c.Pending()
-		if pending == 0 || c.blocked {
+		if pending == 0 && !c.unsent() || c.blocked() {
 			break
 		}
 		n, err := s.write(c)
@@ -65,10 +88,13 @@ func (s *Server) flush(c *conn, now core.Time) {
 			s.core.Discard(&c.Client)
 			break
 		}
-		c.blocked = n < pending
-		s.core.Flushed(&c.Client, n, now)
+		c.setBlocked(n < pending || c.unsent())
+		if pending > 0 {
+			s.core.Flushed(&c.Client, n, now)
+		}
 	}
 	if c.Closed() {
+		s.sayGoodBye(c)
 		s.closing = append(s.closing, c)
 		return
 	}
@@ -79,6 +105,9 @@ func (s *Server) flush(c *conn, now core.Time) {
 // write writes c's output with one call.
 func (s *Server) write(c *conn) (int, error) {
 	runs := s.core.Output(&c.Client)
+	if c.wire != nil {
+		return c.wire.Write(int(c.Handle), runs)
+	}
 	if len(runs) == 1 {
 		return loop.Write(int(c.Handle), runs[0])
 	}
@@ -90,10 +119,10 @@ func (s *Server) write(c *conn) (int, error) {
 // last bytes of a write would else wait until the receiver has acknowledged those
 // before, which a reader of whole messages does late.
 func (s *Server) hurry(c *conn) {
-	if c.prompt || c.port == 0 {
+	if c.marks&markPrompt != 0 || c.port == 0 {
 		return
 	}
-	c.prompt = true
+	c.marks |= markPrompt
 	s.setNoDelay(int(c.Handle))
 }
 
@@ -107,13 +136,13 @@ func (s *Server) setNoDelay(fd int) {
 // is left over, to be able to read unless core wants none.
 func (s *Server) watch(c *conn) {
 	want := loop.Readable
-	if c.Paused() {
+	if c.Paused() || c.wire != nil && c.wire.Full() {
 		want = 0
 	}
-	if c.Parked() && !c.ended {
+	if c.Parked() && c.marks&markEnded == 0 {
 		want |= loop.Ended
 	}
-	if c.Pending() > 0 {
+	if c.Pending() > 0 || c.unsent() {
 		want |= loop.Writable
 	}
 	if want == c.watched {
@@ -132,11 +161,14 @@ func (s *Server) drop(c *conn) {
 		return
 	}
 	s.conns[c.Handle] = nil
+	if c.wire != nil {
+		c.wire.Close()
+	}
 	s.core.Discard(&c.Client)
 	s.tails.put(c.tail)
 	c.tail = nil
 	s.unadmitted -= int(c.charged)
-	if !c.Left() {
+	if !c.Left() || c.wire != nil {
 		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	}
 	loop.Close(int(c.Handle))

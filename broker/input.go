@@ -32,6 +32,10 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 	if c.More() {
 		return // first what there is
 	}
+	if c.wire != nil {
+		s.readWire(c, now)
+		return
+	}
 	if c.need > 0 && len(c.left()) >= largeTail {
 		s.readLarge(c, now)
 		return
@@ -49,13 +53,9 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 // readLarge reads more of a large packet to where it is kept, and what follows it
 // into the shared buffer.
 func (s *Server) readLarge(c *conn, now core.Time) {
-	whole := int(c.need)
-	if c.used > 0 || len(c.tail) == min(cap(c.tail), whole) {
-		s.moveTail(c, c.left(), whole)
-	}
-	have, end := len(c.tail), min(cap(c.tail), whole)
+	have, end := s.makeRoom(c)
 	behind := s.buf
-	if end < whole {
+	if end < int(c.need) {
 		behind = nil
 	}
 	n, err := loop.Readv(int(c.Handle), c.tail[have:end], behind)
@@ -64,8 +64,22 @@ func (s *Server) readLarge(c *conn, now core.Time) {
 	}
 	here := min(n, end-have)
 	c.tail = c.tail[:have+here]
-	behind = s.buf[:n-here]
-	used, need := s.receive(c, c.tail, n, now)
+	s.receiveLarge(c, s.buf[:n-here], n, now)
+}
+
+// makeRoom sees to it that c's tail can grow, and says from where to where.
+func (s *Server) makeRoom(c *conn) (have, end int) {
+	whole := int(c.need)
+	if c.used > 0 || len(c.tail) == min(cap(c.tail), whole) {
+		s.moveTail(c, c.left(), whole)
+	}
+	return len(c.tail), min(cap(c.tail), whole)
+}
+
+// receiveLarge hands over c's tail, which has grown, and then what came behind the
+// packet in it.
+func (s *Server) receiveLarge(c *conn, behind []byte, fresh int, now core.Time) {
+	used, need := s.receive(c, c.tail, fresh, now)
 	if used < len(c.tail) {
 		c.tail = append(c.tail, behind...) // there is some if core had enough for this turn
 		s.advance(c, used, need)
@@ -110,7 +124,7 @@ func (s *Server) end(c *conn, now core.Time) {
 	}
 	h, err := packet.ReadHeader(c.left(), 0)
 	if err == nil && (h.Len() < len(c.left()) || loop.Unread(int(c.Handle))) {
-		c.ended = true
+		c.marks |= markEnded
 		s.watch(c)
 		return
 	}
@@ -119,8 +133,8 @@ func (s *Server) end(c *conn, now core.Time) {
 
 // list has c go on in the next turn, if core left something of it and may have it.
 func (s *Server) list(c *conn) {
-	if c.More() && !c.listed && !c.Paused() {
-		c.listed = true
+	if c.More() && c.marks&markListed == 0 && !c.Paused() {
+		c.marks |= markListed
 		s.again = append(s.again, c)
 	}
 }
@@ -130,7 +144,7 @@ func (s *Server) goOn(now core.Time) {
 	s.again, s.going = s.going[:0], s.again
 	for i, c := range s.going {
 		s.going[i] = nil
-		c.listed = false
+		c.marks &^= markListed
 		if !c.Closed() && !c.Paused() {
 			used, need := s.receive(c, c.left(), 0, now)
 			s.advance(c, used, need)
@@ -192,6 +206,9 @@ func (s *Server) advance(c *conn, used, need int) {
 // the limit the one that holds most is ended.
 func (s *Server) charge(c *conn) {
 	kept := cap(c.tail)
+	if c.wire != nil {
+		kept += c.wire.Held()
+	}
 	if c.Connected() || c.Closed() {
 		kept = 0
 	}

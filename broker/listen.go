@@ -16,6 +16,7 @@ import (
 // listener is a listener of the configuration.
 type listener struct {
 	conf    conf.Listener
+	way     *way                   // how clients that come now reach MQTT; nil plainly
 	core    *core.Listener         // what clients that come now are under
 	sockets []socket               // one for each address family, or address of its host name
 	open    int                    // connections
@@ -173,13 +174,16 @@ func (s *Server) stopListening(l *listener) {
 
 // configure has l do as c says: for clients that come now in all, and for those
 // that are connected where they were not told otherwise.
-func (s *Server) configure(l *listener, c conf.Listener) {
+func (s *Server) configure(l *listener, c conf.Listener, w *way) {
 	next := coreListener(&c)
 	next.Login = s.login(&c)
-	if c.Path == "" {
+	if c.Path == "" || w != nil {
 		next.Remote = s.remote
 	}
-	l.conf, l.core = c, next
+	if w != nil && w.identity != noIdentity {
+		next.Identity = s.identity
+	}
+	l.conf, l.core, l.way = c, next, w
 	for under, n := range l.guests {
 		if n == 0 {
 			l.forget(s, under)
@@ -296,6 +300,7 @@ func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time
 		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
 	}
 	s.conns[fd] = c
+	s.lead(c, l.way)
 	l.enter()
 	s.sockets++
 	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 
@@ -32,7 +33,8 @@ import (
 // plan is a configuration on its way into force.
 type plan struct {
 	conf  *conf.Config
-	ports []int // of -p
+	ports []int     // of -p
+	keys  io.Writer // of --tls-keylog; nil mostly
 
 	targets   []target                   // the listeners, in order
 	lines     []conf.Line                // warnings
@@ -46,6 +48,16 @@ type plan struct {
 type entry struct {
 	listener *listener
 	conf     conf.Listener
+	way      *way
+}
+
+// plan makes the plan for a configuration.
+func (s *Server) plan(c *conf.Config) *plan {
+	p := &plan{conf: c, ports: s.options.Ports}
+	if s.keyLog != nil {
+		p.keys = s.keyLog
+	}
+	return p
 }
 
 // prepare does what is slow. See above for what belongs here.
@@ -53,6 +65,7 @@ func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
 		(*plan).readPasswords,
+		(*plan).secure,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -72,6 +85,17 @@ func (p *plan) resolve() error {
 		t := newTarget(l)
 		t.fixed = p.conf.LocalOnly
 		p.targets = append(p.targets, t)
+	}
+	return nil
+}
+
+// secure reads the files that the listeners do TLS with.
+func (p *plan) secure() (err error) {
+	for i := range p.targets {
+		t := &p.targets[i]
+		if t.way, err = newWay(&t.Listener, p.keys); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -116,7 +140,7 @@ func (s *Server) match(p *plan) (leaving []*listener) {
 	}
 	for i := range p.targets {
 		t := &p.targets[i]
-		p.entries = append(p.entries, entry{running[t.Endpoint()], t.Listener})
+		p.entries = append(p.entries, entry{running[t.Endpoint()], t.Listener, t.way})
 		delete(running, t.Endpoint())
 	}
 	for _, l := range s.listeners {
@@ -146,7 +170,7 @@ func (s *Server) install(p *plan, now core.Time) {
 	s.listeners = nil
 	for _, e := range p.entries {
 		delete(gone, e.listener)
-		s.configure(e.listener, e.conf)
+		s.configure(e.listener, e.conf, e.way)
 		s.listeners = append(s.listeners, e.listener)
 	}
 	s.dismiss(gone, now)
@@ -177,10 +201,10 @@ func (s *Server) reload() {
 	s.reloading = true
 	s.notify.tell(notifyReloading())
 	s.log.Logf(core.LogInfo, "Reloading config.")
-	files, ports := s.options.Files, s.options.Ports
+	files, p := s.options.Files, s.plan(nil)
 	go func() {
 		c, lines, err := conf.Load(files)
-		p := &plan{conf: c, ports: ports}
+		p.conf = c
 		if err == nil {
 			err = p.prepare()
 		}

@@ -26,6 +26,7 @@ type Options struct {
 	Version string   // midge's own
 	Files   []string // of the configuration, read again at a reload
 	Ports   []int    // of -p, for local-only mode
+	KeyLog  string   // gets the secrets of TLS connections; "" is none
 	Verbose bool
 	Quiet   bool
 }
@@ -65,6 +66,10 @@ func Run(c *conf.Config, o Options) (status int) {
 			status = ExitFailed
 		}
 	}()
+	if err := s.openKeyLog(o.KeyLog); err != nil {
+		log.Logf(core.LogError, "Error: Unable to open the TLS key log %s: %v", o.KeyLog, plain(err))
+		return ExitFailed
+	}
 	return s.serve()
 }
 
@@ -81,7 +86,7 @@ func (s *Server) serve() int {
 
 // work puts the configuration in force and turns the loop, and gives the exit status.
 func (s *Server) work() int {
-	p := &plan{conf: s.conf, ports: s.options.Ports}
+	p := s.plan(s.conf)
 	err, done := s.beside(p.prepare)
 	if !done {
 		return ExitOK
@@ -124,8 +129,8 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
-	for _, f := range [...]string{"Bridge", "Persistence", "TLS", "TLS-PSK", "Websockets"} {
-		log.Logf(core.LogInfo, "%s support NOT available.", f)
+	for _, f := range [...]string{"Bridge support NOT", "Persistence support NOT", "TLS support", "TLS-PSK support NOT", "Websockets support NOT"} {
+		log.Logf(core.LogInfo, "%s available.", f)
 	}
 	if c.LocalOnly {
 		sayLocalOnly(log)

@@ -14,6 +14,7 @@ package broker
 
 import (
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -51,8 +52,10 @@ type Server struct {
 	starved   bool                         // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
-	tails      tails  // what is kept of them
-	unadmitted int    // bytes kept for connections before their CONNECT was accepted
+	wired      wired
+	keyLog     *os.File // nil mostly
+	tails      tails    // what is kept of them
+	unadmitted int      // bytes kept for connections before their CONNECT was accepted
 
 	epoch    time.Time // what now counts from
 	zero     core.Time // and where it begins
@@ -161,7 +164,7 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 	}
 	if !c.Closed() {
 		if e.Flags&loop.Writable != 0 {
-			c.blocked = false
+			c.setBlocked(false)
 			s.flush(c, now)
 		}
 		if e.Flags&(loop.Readable|loop.Hangup) != 0 {

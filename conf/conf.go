@@ -37,6 +37,8 @@
 // and plugin lines), 10000 messages. Beyond them a file is refused.
 package conf
 
+import "strconv"
+
 // Exit is the status with which a process ends when its configuration is bad.
 const Exit = 3
 
@@ -140,6 +142,34 @@ type Listener struct {
 	MaxQoS              int // 0 to 2
 	MaxTopicAlias       int // aliases a v5 client may define, 0 to 65535; 0: none
 	MaxTopicAliasBroker int // aliases the broker uses, 0 to 65535; 0: none
+
+	TLS TLS
+}
+
+// TLS is how a listener does it. File names are as written, empty where there is
+// none.
+type TLS struct {
+	Certfile, Keyfile string // both, or neither: then the listener is without TLS
+	CAFile, CAPath    string // who may sign certificates of clients
+	CRLFile           string // which of them are revoked
+
+	RequireCertificate          bool // of clients
+	UseIdentityAsUsername       bool // the user name is the common name of the certificate
+	UseSubjectAsUsername        bool // or its whole subject, unless the one above is set
+	DisableClientCertDateChecks bool
+	TLSVersion                  string // the least: tlsv1.3, tlsv1.2, tlsv1.1; not checked here
+	Ciphers                     string // in OpenSSL's language; not checked here
+}
+
+// On tells whether the listener does TLS.
+func (t *TLS) On() bool { return t.Certfile != "" }
+
+// Name is the listener in messages: its port or its path.
+func (l *Listener) Name() string {
+	if l.Path != "" {
+		return l.Path
+	}
+	return strconv.Itoa(l.Port)
 }
 
 // Endpoint is where a listener listens. Two listeners are the same one, before and

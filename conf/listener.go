@@ -13,9 +13,8 @@ type listener struct {
 	seen map[string]bool // texts that were given
 
 	// What midge has not, as far as mosquitto checks it.
-	certfile, keyfile, authorities, pskHint bool
-	subjectAsUsername                       bool
-	proxy                                   int // version of the PROXY header, 0 without
+	pskHint bool
+	proxy   int // version of the PROXY header, 0 without
 }
 
 func newListener() *listener {

@@ -31,12 +31,9 @@ func TestSamples(t *testing.T) {
 			"autosave_interval 15", "memory_limit 18", "acl_file 37", "use_username_as_clientid 45"},
 		"home-automation": {"persistence 9", "persistence_location 10", "persistence_file 11", "autosave_interval 13",
 			"acl_file 26", "protocol websockets 38"},
-		"test-dev": nil,
-		"vps-tls": {"persistence 9", "persistence_location 10", "autosave_interval 11",
-			"certfile 38", "keyfile 39", "tls_version 40", "ciphers 41", "acl_file 45", "cafile 52",
-			"require_certificate 55", "use_identity_as_username 56"},
-		"websockets-browser": {"acl_file 19", "websockets_headers_size 23", "protocol websockets 35",
-			"certfile 42", "keyfile 43"},
+		"test-dev":           nil,
+		"vps-tls":            {"persistence 9", "persistence_location 10", "autosave_interval 11", "acl_file 45"},
+		"websockets-browser": {"acl_file 19", "websockets_headers_size 23", "protocol websockets 35"},
 	}
 	entries, err := os.ReadDir("testdata/samples")
 	if err != nil || len(entries) != len(rows) {
@@ -150,7 +147,9 @@ func TestExampleUncommented(t *testing.T) {
 func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
 		"bind_address": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
-		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true}
+		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true,
+		"certfile": true, "keyfile": true, "cafile": true, "capath": true, "crlfile": true, "tls_version": true, "ciphers": true}
+	needs := map[string]bool{"certfile": true, "keyfile": true, "cafile": true, "capath": true}
 	lines, hidden := optionLines(t)
 	before := loadFrom(t, exampleFiles(lines)).cfg
 	for _, i := range hidden {
@@ -160,6 +159,9 @@ func TestExampleDefaults(t *testing.T) {
 		}
 		changed := slices.Clone(lines)
 		changed[i] = changed[i][1:]
+		if needs[name] {
+			changed = slices.Insert(changed, i, "certfile a", "keyfile a")
+		}
 		o := loadFrom(t, exampleFiles(changed))
 		if o.cfg == nil {
 			t.Errorf("%s refused: %q", lines[i], o.lines)

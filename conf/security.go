@@ -94,7 +94,7 @@ func setPasswordFile(s *statement) error {
 
 // setPSKFile refuses to mix a listener's certificate with keys.
 func setPSKFile(s *statement) error {
-	if l := s.file.listener; l != nil && l.certfile {
+	if l := s.file.listener; l != nil && l.TLS.On() {
 		return errMixedListener()
 	}
 	return nil

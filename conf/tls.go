@@ -1,12 +1,39 @@
 package conf
 
-// TLS options are not built yet. What mosquitto checks of them while reading
-// is checked here.
+// Files and lists are only noted here: they are read when the listeners are opened,
+// as in mosquitto.
 
 const (
 	whyEngine = "it has no TLS engines"
 	whyPSK    = "it has no pre-shared keys"
+	whySuites = "Go's TLS chooses the cipher suites of TLS 1.3 itself"
 )
+
+// tlsText stores a text of the listener's TLS.
+func tlsText(field func(*TLS) *string) func(*statement) error {
+	return func(s *statement) error {
+		*field(&s.file.listener.TLS) = s.text
+		return nil
+	}
+}
+
+// setTLSVersion warns of what is not safe any more. What is no version is found when
+// the listener is opened, as in mosquitto.
+func setTLSVersion(s *statement) error {
+	s.file.listener.TLS.TLSVersion = s.text
+	if s.text == "tlsv1.1" {
+		return s.file.say(ClassWarning, "Warning: TLS 1.1 is not safe any more. Use tls_version tlsv1.2 or tlsv1.3.")
+	}
+	return nil
+}
+
+// tlsSwitch stores a switch of the listener's TLS.
+func tlsSwitch(field func(*TLS) *bool) func(*statement) error {
+	return func(s *statement) error {
+		*field(&s.file.listener.TLS) = s.yes
+		return nil
+	}
+}
 
 func errMixedListener() error {
 	return fail("Error: Cannot use both certificate and psk encryption in a single listener.")
@@ -16,12 +43,12 @@ func setCertfile(s *statement) error {
 	if s.file.listener.pskHint {
 		return errMixedListener()
 	}
-	s.file.listener.certfile = true
+	s.file.listener.TLS.Certfile = s.text
 	return nil
 }
 
 func setKeyfile(s *statement) error {
-	s.file.listener.keyfile = true
+	s.file.listener.TLS.Keyfile = s.text
 	return nil
 }
 
@@ -29,12 +56,12 @@ func setCafile(s *statement) error {
 	if s.file.listener.pskHint {
 		return errMixedListener()
 	}
-	s.file.listener.authorities = true
+	s.file.listener.TLS.CAFile = s.text
 	return nil
 }
 
 func setCapath(s *statement) error {
-	s.file.listener.authorities = true
+	s.file.listener.TLS.CAPath = s.text
 	return nil
 }
 
@@ -44,7 +71,7 @@ func setPSKHint(s *statement) error {
 }
 
 func setSubjectAsUsername(s *statement) error {
-	s.file.listener.subjectAsUsername = s.yes
+	s.file.listener.TLS.UseSubjectAsUsername = s.yes
 	return nil
 }
 
@@ -78,14 +105,15 @@ func isHex(s string) bool {
 
 // checkTLS finds what a listener's section lacks, at the end of the file.
 func (l *listener) checkTLS() error {
+	tls := &l.TLS
 	switch {
-	case l.certfile != l.keyfile:
+	case (tls.Certfile != "") != (tls.Keyfile != ""):
 		return fail("Error: A listener needs both 'certfile' and 'keyfile', or neither.")
-	case l.authorities && !l.certfile:
+	case tls.CAFile+tls.CAPath != "" && !tls.On():
 		return fail("Error: 'cafile' and 'capath' need 'certfile' and 'keyfile'.")
-	case l.proxy == 2 && l.certfile:
+	case l.proxy == 2 && tls.On():
 		return fail("Error: 'enable_proxy_protocol 2' cannot be used with 'certfile' and 'keyfile'.")
-	case l.proxy == 2 && l.subjectAsUsername:
+	case l.proxy == 2 && tls.UseSubjectAsUsername:
 		return fail("Error: 'enable_proxy_protocol 2' cannot be used with 'use_subject_as_username'.")
 	}
 	return nil

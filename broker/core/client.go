@@ -21,6 +21,10 @@ const (
 type Remote interface {
 	Host() string // its address, without brackets
 	Port() int
+
+	// Secured is the version and the cipher of its TLS as OpenSSL calls them; ""
+	// without.
+	Secured() (version, cipher string)
 }
 
 // Client is one network connection. Its transport makes it, hands it to Open,

@@ -62,6 +62,11 @@ type Listener struct {
 	MaxAliasOut   uint16               // topic aliases the broker uses towards a client
 	Remote        func(*Client) Remote // the other end of a connection; nil for a Unix socket
 	Versions      uint8                // a bit, 1<<version, for each protocol version it accepts
+
+	// Identity is the user name that the transport vouches for, in place of what the
+	// client says; ok is false where it has none for it. nil: the client is to
+	// name itself.
+	Identity func(*Client) (name string, ok bool)
 }
 
 // Follow makes l, which has connected clients, what next says, but for what CONNACK

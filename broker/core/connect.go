@@ -21,6 +21,7 @@ var (
 	refuseVersion   = &refusal{reason: packet.UnsupportedProtocolVersion, text: "protocol error"}
 	refuseID        = &refusal{reason: packet.ClientIDNotValid, text: causeBadID.text}
 	refuseEmptyID   = &refusal{reason: packet.UnspecifiedError, text: causeBadID.text}
+	refuseIdentity  = &refusal{reason: packet.BadUsernameOrPassword, text: "bad username or password"}
 	refuseLogin     = &refusal{reason: packet.NotAuthorized, text: "not authorised"}
 	refuseMethod    = &refusal{reason: packet.BadAuthenticationMethod, text: disallowed}
 	refuseWillQoS   = &refusal{reason: packet.QoSNotSupported, text: disallowed, mute: true}
@@ -71,6 +72,10 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 	if cn.Bridge {
 		c.flags |= flagBridge
 	}
+	if r := identify(c, cn); r != nil {
+		b.reject(c, string(cn.ClientID), r, now)
+		return nil
+	}
 	if r := b.admit(c, p); r != nil {
 		b.reject(c, string(cn.ClientID), r, now)
 		return nil
@@ -96,6 +101,21 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		return nil
 	}
 	b.welcome(c, id, p, now)
+	return nil
+}
+
+// identify gives the client the user name that its transport vouches for, where
+// that is wanted. Then there is no password.
+func identify(c *Client, cn *packet.ConnectBody) *refusal {
+	if c.Listener.Identity == nil {
+		return nil
+	}
+	name, ok := c.Listener.Identity(c)
+	if !ok {
+		return refuseIdentity
+	}
+	cn.Username, cn.HasUsername = []byte(name), true
+	cn.Password, cn.HasPassword = nil, false
 	return nil
 }
 
@@ -245,6 +265,7 @@ func (b *Broker) welcome(c *Client, id string, p *packet.Packet, now Time) {
 	}
 	b.attach(c, s, p, now)
 	b.logConnect(c, p)
+	b.logSecured(c)
 	b.sendConnack(c, s, present, p)
 	if present && s.hungry() {
 		b.pump(c, now)
@@ -413,6 +434,16 @@ func (b *Broker) connackProps(out []byte, c *Client, id string, p *packet.Packet
 		out = packet.AppendUint32Property(out, packet.SessionExpiry, given)
 	}
 	return out
+}
+
+// logSecured names the version and cipher of a TLS connection.
+func (b *Broker) logSecured(c *Client) {
+	if c.Listener.Remote == nil {
+		return
+	}
+	if version, cipher := c.Listener.Remote(c).Secured(); version != "" {
+		b.log.Logf(LogNotice, "Client %s negotiated %s cipher %s", c.session.id, version, cipher)
+	}
 }
 
 // logConnect writes mosquitto's lines for a new client.

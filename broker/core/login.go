@@ -48,6 +48,8 @@ func (b *Broker) login(c *Client, cn *packet.ConnectBody, now Time) Verdict {
 	switch {
 	case c.extra != nil && c.extra.verdict != Pending:
 		return c.extra.verdict
+	case l.Identity != nil:
+		return Accepted // see identify
 	case l.Login != nil && cn.HasUsername:
 		v := l.Login.Check(c, cn.Username, cn.Password)
 		if v == Pending {
@@ -140,6 +142,10 @@ func (b *Broker) Recheck(now Time) {
 // keeps says whether a connected client may stay.
 func (b *Broker) keeps(c *Client) bool {
 	l, user := c.Listener, c.Username()
+	if l.Identity != nil {
+		name, ok := l.Identity(c)
+		return ok && name == user
+	}
 	if l.Login == nil || user == "" {
 		return l.Anonymous
 	}

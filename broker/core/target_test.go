@@ -41,7 +41,9 @@ type testConn struct {
 type testRemote uint16
 
 func (testRemote) Host() string { return "127.0.0.1" }
-func (r testRemote) Port() int  { return int(r) }
+
+func (testRemote) Secured() (version, cipher string) { return "", "" }
+func (r testRemote) Port() int                       { return int(r) }
 
 // scriptConfig is midge's default configuration, without $SYS.
 func scriptConfig() Config {

@@ -1,0 +1,207 @@
+// Package transport stands between the bytes of a wire and those of MQTT: TLS.
+// Plain connections do without.
+//
+// A Conn is one connection's way. It owns no descriptor and no goroutine but that
+// of its TLS handshake, and little while it is idle: what comes in is unwrapped into
+// the loop's buffer, what goes out is wrapped in buffers that all connections of the
+// loop share (Scratch), and only what a socket did not take is kept.
+//
+//	wire ──▶ Unwrap ──▶ bytes of MQTT
+//	wire ◀── Write  ◀── bytes of MQTT
+//
+// All methods are for the loop's goroutine. A handshake runs beside it (see
+// Handshakes) and reports by mail.
+package transport
+
+import (
+	"crypto/tls"
+	"net"
+
+	"midge/broker/loop"
+)
+
+// Slack is by how much dst must exceed wire in Unwrap, in bytes: what of a record of
+// TLS came earlier.
+const Slack = 20 << 10
+
+// Scratch is what the connections of one loop share.
+type Scratch struct {
+	plain  []byte // gathered to be encrypted
+	sealed []byte // encrypted, on the way to the socket
+}
+
+// Conn is one connection's way between wire and MQTT.
+type Conn struct {
+	// Handle is the caller's own name for the connection, for the notices of
+	// Handshakes.
+	Handle int32
+
+	scratch *Scratch
+	secure  *secure // TLS; nil without
+	out     []byte  // wire bytes that the socket did not take
+}
+
+// New makes the way of a connection without any layer.
+func New(handle int32, scratch *Scratch) *Conn {
+	return &Conn{Handle: handle, scratch: scratch}
+}
+
+// Secure makes the connection one of TLS, as config has it. h runs its handshake.
+func (c *Conn) Secure(h *Handshakes, config *tls.Config) {
+	c.secure = &secure{shake: &shake{conn: c, of: h, config: config}}
+}
+
+// Unwrap takes in wire, which came from the socket, and puts the bytes of MQTT in it
+// at the front of dst, which must be larger than wire by Slack and apart from it.
+// Without wire it goes on after a notice of Handshakes. An error ends the connection,
+// after the n bytes; it is io.EOF where the peer said that it ends. There may be
+// something to Write then, an alert for instance.
+func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
+	return c.secure.open(dst, wire)
+}
+
+// Write writes the bytes of MQTT in runs to the socket fd, wrapped, as far as it
+// takes them; before them what was Unsent. The first n bytes of runs are done with
+// then, and the slices in runs are changed. Errors are those of loop.Write without
+// ErrAgain.
+func (c *Conn) Write(fd int, runs [][]byte) (n int, err error) {
+	for {
+		if err := c.drain(fd); err != nil || len(c.out) > 0 {
+			return n, err
+		}
+		plain := c.gather(runs)
+		if len(plain) == 0 {
+			return n, nil
+		}
+		if err := c.seal(fd, plain); err != nil {
+			return n, err
+		}
+		runs = skip(runs, len(plain))
+		n += len(plain)
+	}
+}
+
+// sealMax is how many bytes are encrypted at once, and so about the most that is
+// kept for a socket that takes nothing.
+const sealMax = 64 << 10
+
+// gather is what is to be encrypted next of runs.
+func (c *Conn) gather(runs [][]byte) []byte {
+	if c.secure == nil || c.secure.shake != nil || len(runs) == 0 {
+		return nil
+	}
+	if len(runs) == 1 {
+		return runs[0][:min(len(runs[0]), sealMax)]
+	}
+	s := c.scratch
+	s.plain = s.plain[:0]
+	for _, r := range runs {
+		s.plain = append(s.plain, r[:min(len(r), sealMax-len(s.plain))]...)
+	}
+	return s.plain
+}
+
+// seal encrypts plain and writes it to fd. What that does not take is kept.
+func (c *Conn) seal(fd int, plain []byte) error {
+	s := c.scratch
+	s.sealed = s.sealed[:0]
+	err := c.secure.seal(&s.sealed, plain)
+	if err != nil {
+		return err
+	}
+	k, err := loop.Write(fd, s.sealed)
+	if err != nil && err != loop.ErrAgain {
+		return err
+	}
+	if k < len(s.sealed) {
+		c.out = append([]byte(nil), s.sealed[k:]...)
+	}
+	return nil
+}
+
+// skip takes n bytes off the front of runs.
+func skip(runs [][]byte, n int) [][]byte {
+	for len(runs) > 0 && n >= len(runs[0]) {
+		n -= len(runs[0])
+		runs = runs[1:]
+	}
+	if n > 0 {
+		runs[0] = runs[0][n:]
+	}
+	return runs
+}
+
+// drain writes what the socket did not take before.
+func (c *Conn) drain(fd int) error {
+	c.fetch()
+	if len(c.out) == 0 {
+		return nil
+	}
+	k, err := loop.Write(fd, c.out)
+	if err != nil && err != loop.ErrAgain {
+		return err
+	}
+	if c.out = c.out[max(k, 0):]; len(c.out) == 0 {
+		c.out = nil
+	}
+	return nil
+}
+
+// fetch takes over what TLS itself wants to send.
+func (c *Conn) fetch() {
+	if c.secure != nil {
+		c.out = c.secure.take(c.out)
+	}
+}
+
+// Unsent says that wire bytes wait for the socket to take them, besides those of
+// MQTT that were not given to Write yet.
+func (c *Conn) Unsent() bool {
+	c.fetch()
+	return len(c.out) > 0
+}
+
+// Full says that no more should be read from the socket before a notice.
+func (c *Conn) Full() bool { return c.secure != nil && c.secure.full() }
+
+// Held is how many bytes are kept of a peer that is not through its handshake.
+func (c *Conn) Held() int {
+	if c.secure == nil {
+		return 0
+	}
+	return c.secure.held()
+}
+
+// Finish adds the farewell of the layers to what is Unsent. Nothing else can be
+// written then.
+func (c *Conn) Finish() {
+	if c.secure != nil {
+		c.secure.finish()
+	}
+}
+
+// Close ends what runs for the connection. The socket is the caller's.
+func (c *Conn) Close() {
+	if c.secure != nil {
+		c.secure.close()
+	}
+}
+
+// TLS is the state of the connection's TLS; ok is false without, and before its
+// handshake is done.
+func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
+	if c.secure == nil || c.secure.shake != nil {
+		return state, false
+	}
+	return c.secure.conn.ConnectionState(), true
+}
+
+// wouldBlock is the error of a read that has nothing. crypto/tls forgets an error
+// that says it is temporary.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "nothing to read" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
+
+var _ net.Error = wouldBlock{}
