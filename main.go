@@ -15,8 +15,12 @@ import (
 	"midge/conf"
 )
 
-// version is set when the program is linked.
-var version = "unknown"
+// What is set when the program is linked: the version, and for tests where
+// hosts.allow and hosts.deny are.
+var (
+	version  = "unknown"
+	hostsDir = "/etc"
+)
 
 func main() {
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
@@ -110,6 +114,7 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 	}
 	return broker.Run(cfg, broker.Options{
 		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet, KeyLog: cmd.keyLog,
+		HostsDir: hostsDir,
 	})
 }
 

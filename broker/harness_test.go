@@ -51,7 +51,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	buildDir = dir
 	out := filepath.Join(dir, "midge")
-	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=test", "-o", out}
+	args := []string{"build", "-buildvcs=false", "-ldflags", "-X main.version=test -X main.hostsDir=.", "-o", out}
 	cgo := "0"
 	if underRace {
 		args, cgo = append(args, "-race"), "1"

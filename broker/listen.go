@@ -280,8 +280,15 @@ func (s *Server) refused(from int, err error) {
 	}
 }
 
-// welcome makes a connection of an accepted socket.
+// welcome lets in who may come in, at once or later.
 func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
+	if s.passes(l, fd, addr) {
+		s.seat(l, fd, addr, now)
+	}
+}
+
+// seat makes a connection of an accepted socket.
+func (s *Server) seat(l *listener, fd int, addr netip.AddrPort, now core.Time) {
 	if top := l.conf.MaxConnections; top > 0 && l.open >= top || s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections {
 		s.deny(l, addr)
 		loop.Close(fd)

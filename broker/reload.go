@@ -194,6 +194,7 @@ func (s *Server) dismiss(gone map[*listener]bool, now core.Time) {
 // reload begins to read the configuration again.
 func (s *Server) reload() {
 	s.log.Reopen()
+	s.guard.lookAgain()
 	if s.reloading {
 		s.reloadNext = true
 		return

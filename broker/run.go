@@ -29,6 +29,8 @@ type Options struct {
 	KeyLog  string   // gets the secrets of TLS connections; "" is none
 	Verbose bool
 	Quiet   bool
+
+	HostsDir string // where hosts.allow and hosts.deny are
 }
 
 // Compatible is the version the broker gives itself where scripts look for
@@ -94,6 +96,7 @@ func (s *Server) work() int {
 	if err != nil {
 		return s.report(err)
 	}
+	s.guardDoors()
 	if err := s.bind(p); err != nil {
 		return ExitFailed
 	}

@@ -49,6 +49,7 @@ type Server struct {
 	again     []*conn                      // left whole packets with their tail: to go on in the next turn
 	going     []*conn                      // those of this turn, reused
 	closing   []*conn                      // to be closed at the end of the turn
+	guard     guard                        // who may connect at all
 	starved   bool                         // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
@@ -232,6 +233,9 @@ func (s *Server) shut() {
 		}
 	}
 	s.logins.pool.close()
+	if s.guard.stop != nil {
+		close(s.guard.stop)
+	}
 	s.notify.close()
 	s.reserve.Close()
 	s.poll.Close()
