@@ -17,7 +17,7 @@
 // of that. Recover (recover.go) reads both again.
 //
 // The values are immutable: once handed to anybody, a Message, a Subscription
-// or an Origin is never written to again. A change replaces it. That is what
+// or an Origin is never written to again (but for two fields that are core's own). A change replaces it. That is what
 // lets a snapshot be written from a copy of the image beside the loop, and
 // what lets one message wait in a thousand queues.
 //
@@ -54,6 +54,9 @@ type Message struct {
 	Stored     uint64  // broker-wide number, ascending in the order of arrival
 	QoS        byte    // as published
 	Retain     bool    // as published
+
+	Uses int32 // these two are the business of the broker's core, which uses messages again
+	Room int32 // that nobody else has seen; they may change, and only its goroutine may look
 }
 
 // Bits of Subscription.Options, as on the wire (v5 3.8.3.1).

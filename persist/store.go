@@ -1,7 +1,9 @@
 package persist
 
 import (
+	"errors"
 	"math"
+	"syscall"
 	"time"
 )
 
@@ -62,6 +64,11 @@ type Report struct {
 	Safe  Position
 	Err   error // nil: it works. Else nothing becomes safe until a later Report says so
 	taken bool  // the batch on its way was taken
+}
+
+// NoSpace says that an error is for want of room on the disk.
+func NoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // Start goes on from what Recover found. What is there to be put aside is, in the

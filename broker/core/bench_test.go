@@ -384,16 +384,16 @@ func BenchmarkHeld(b *testing.B) {
 				c := l.dial(packet.V311, "sub", false, nil)
 				sync := func() {
 					for l.safe < rec.newest {
-						l.Synced(rec.newest, l.now)
+						l.Synced(rec.newest, nil, l.now)
 						l.answer(qos)
 					}
 				}
 				s := packet.Packet{Type: packet.Subscribe, ID: 1, Filters: packet.Filters{
 					Raw: packet.AppendSubscription(nil, loadTopic, qos), Options: true}}
-				l.Synced(rec.newest, l.now)
+				l.Synced(rec.newest, nil, l.now)
 				l.flush()
 				l.give(c, s.Append(nil, packet.V311))
-				l.Synced(rec.newest, l.now)
+				l.Synced(rec.newest, nil, l.now)
 				l.flush()
 				l.aim(packet.V311, 16, qos, nil)
 				data := l.load(packet.V311, n, 16, qos, nil)

@@ -224,17 +224,17 @@ func (k *checker) messages(b *Broker) {
 		}
 	}
 	for m, n := range users { // closed clients may be users too
-		k.not(m.users < n, "%d users of a message to %s that counts %d", n, m.Topic, m.users)
+		k.not(m.Uses < n, "%d users of a message to %s that counts %d", n, m.Topic, m.Uses)
 	}
 	b.retained.Walk(func(name string, m *message) bool {
-		k.not(!m.kept, "the message retained as %s may be used again", name)
+		k.not(m.Room > 0, "the message retained as %s may be used again", name)
 		return true
 	})
 	bytes := 0
 	for _, shelf := range b.free.messages.shelves {
 		for _, m := range shelf {
-			k.not(m.kept || m.users != 0 || users[m] != 0, "a message in the stock has users: %s", m.Topic)
-			bytes += int(m.room)
+			k.not(m.Room == 0 || m.Uses != 0 || users[m] != 0, "a message in the stock has users: %s", m.Topic)
+			bytes += int(m.Room)
 		}
 	}
 	k.same("bytes in stock", b.free.messages.bytes, bytes)
@@ -244,8 +244,8 @@ func (k *checker) messages(b *Broker) {
 // to be noticed.
 func spoil(m *message) {
 	room := m.buffer()
-	for i := range room[:m.room] {
-		room[:m.room][i] = '!'
+	for i := range room[:m.Room] {
+		room[:m.Room][i] = '!'
 	}
 	m.QoS, m.Expires, m.Stored = 9, 0, 0
 }

@@ -87,6 +87,7 @@ const (
 	flagParked                           // waits for the verdict on its login
 	flagBrief                            // its CONNECT asked for a session that ends with it
 	flagMounted                          // its listener has a mount point
+	flagOwed                             // not read, for the recorder has too much to do
 )
 
 // Closed says that the connection is over: write what is pending, once, and
@@ -100,8 +101,8 @@ func (c *Client) Left() bool { return c.flags&flagLeft != 0 }
 func (c *Client) Connected() bool { return c.state == connected }
 
 // Paused says that nothing should be read from the connection before its
-// output has drained, or its login is decided.
-func (c *Client) Paused() bool { return c.flags&(flagPaused|flagParked) != 0 }
+// output has drained, its login is decided, or the recorder has caught up.
+func (c *Client) Paused() bool { return c.flags&(flagPaused|flagParked|flagOwed) != 0 }
 
 // More says that Receive stopped early, lest an output overflow or the turn grow
 // long. What it left is to be given to it again.

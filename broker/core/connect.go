@@ -96,6 +96,10 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		b.reject(c, id, refuseClients, now)
 		return nil
 	}
+	if b.down != packet.Success && b.connectRecords(id, p) {
+		b.reject(c, id, refuseDown, now)
+		return nil
+	}
 	if len(b.connack(c, id, false, p)) > int(c.maxPacket) {
 		b.reject(c, id, refuseSmall, now)
 		return nil

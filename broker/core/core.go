@@ -15,7 +15,7 @@
 //	Settle()            the bytes are the caller's again
 //	Lost(c, err)        it is gone
 //	Tick(now)           deadlines that are due
-//	Synced(p)           the journal is safe up to p
+//	Synced(p, err)      the journal is safe up to p, or failed
 //	Admit(c, verdict)   a login was decided beside the loop
 //	Dirty()             the clients with output; for each: write Output, then Flushed
 //	Next()              the time of the next deadline
@@ -89,6 +89,9 @@ type Broker struct {
 	changed bool             // something was reported since the last commit
 	pos     persist.Position // of the newest record
 	safe    persist.Position // up to which the recorder reported safety
+	down    packet.Reason    // why nothing can be recorded, or Success
+	owing   bool             // the recorder has too much to do, see Owing
+	owed    []*Client        // those that are not read meanwhile
 	holding []*Client        // clients with held packets
 	freed   []*Client        // the list before, reused
 

@@ -230,7 +230,7 @@ func (b *Broker) recordDelivery(s *Session, d *delivery) {
 // record is the delivery as it is recorded.
 func (d *delivery) record() persist.Delivery {
 	v := persist.Delivery{
-		Message: &d.msg.Message, Number: d.num, SubscriptionID: d.subID, ID: d.id, QoS: d.qos, Retain: d.retain(),
+		Message: (*persist.Message)(d.msg), Number: d.num, SubscriptionID: d.subID, ID: d.id, QoS: d.qos, Retain: d.retain(),
 	}
 	switch {
 	case d.flags&deliverReleased != 0:

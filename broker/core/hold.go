@@ -85,8 +85,10 @@ func (c *Client) seal(needs persist.Position, p passing, id uint16) {
 func (c *Client) awaitsConnack() bool { return c.held != nil && c.held.connack }
 
 // Synced tells that every record up to p is as safe as configured. What waited
-// for them goes to the outputs.
-func (b *Broker) Synced(p persist.Position, now Time) {
+// for them goes to the outputs. With an error nothing more becomes safe until it is
+// called without: see down.go.
+func (b *Broker) Synced(p persist.Position, err error, now Time) {
+	b.down = reasonDown(err)
 	b.safe = max(b.safe, p)
 	var waited []*Client
 	waited, b.holding = b.holding, b.freed[:0]

@@ -21,7 +21,7 @@ func newDurableRig(t testing.TB) *durableRig {
 
 // sync makes all that is recorded safe.
 func (r *durableRig) sync() {
-	r.Synced(r.newest, r.now)
+	r.Synced(r.newest, nil, r.now)
 	r.settle()
 }
 
@@ -59,9 +59,9 @@ func TestHoldPromises(t *testing.T) {
 				if r.Broker.safe == r.newest {
 					t.Fatal("nothing was recorded")
 				}
-				r.Synced(r.newest-1, r.now)
+				r.Synced(r.newest-1, nil, r.now)
 				p.expect()
-				r.Synced(r.newest, r.now)
+				r.Synced(r.newest, nil, r.now)
 				if v == packet.V5 && c.v5 != "" {
 					c.want = c.v5
 				}
@@ -216,11 +216,11 @@ func TestHoldOrder(t *testing.T) {
 	p.ack(packet.Pingreq, 0)
 	r.join2(packet.V311, "q").say("t/1", "z", 1) // record 3
 	p.expect("PINGRESP", "PUBLISH t/1 z q1 id1")
-	r.Synced(before+1, r.now)
+	r.Synced(before+1, nil, r.now)
 	p.expect("PUBREC id2", "PUBACK id3")
-	r.Synced(before+1, r.now)
+	r.Synced(before+1, nil, r.now)
 	p.expect()
-	r.Synced(before+2, r.now)
+	r.Synced(before+2, nil, r.now)
 	p.expect("PUBREC id4")
 }
 
@@ -249,7 +249,7 @@ func TestHoldBarrier(t *testing.T) {
 	q.say("t", "2", 1)
 	d.ack(packet.Pingreq, 0)
 	d.expect()
-	r.Synced(atSuback, r.now)
+	r.Synced(atSuback, nil, r.now)
 	d.expect("SUBACK id1 [01]", "PUBLISH t 1 q0", "PUBLISH t 2 q1 id1", "PINGRESP")
 	q.say("t", "3", 1)
 	d.expect("PUBLISH t 3 q1 id2")
@@ -269,7 +269,7 @@ func TestHoldTwoBarriers(t *testing.T) {
 	d.subscribe("v", 0)
 	q.say("t", "2", 0)
 	d.expect()
-	r.Synced(first, r.now)
+	r.Synced(first, nil, r.now)
 	d.expect("SUBACK id1 [00]", "PUBLISH t 1 q0")
 	q.say("t", "3", 0)
 	d.expect()
@@ -349,7 +349,7 @@ func TestHoldFeed(t *testing.T) {
 	d := r.join(packet.V5, "d", durably, receiveMaximum(65535))
 	d.subscribe("r/#", 2)
 	for r.Broker.safe < r.newest || r.Next() <= r.now {
-		r.Synced(r.newest, r.now)
+		r.Synced(r.newest, nil, r.now)
 		r.turn()
 	}
 	if got := len(d.payloads()); got != n {

@@ -97,7 +97,7 @@ func (x *chaos) pass() string {
 // sync makes some of the records safe.
 func (x *chaos) sync() string {
 	p := x.Broker.safe + persist.Position(x.rnd.Uint64N(uint64(x.newest-x.Broker.safe+1)))
-	x.Synced(p, x.now)
+	x.Synced(p, nil, x.now)
 	return fmt.Sprintf("synced %d of %d", p, x.newest)
 }
 
@@ -232,10 +232,18 @@ func imageRun(t *testing.T, seed uint64, kinds map[string]struct{}) {
 			t.Fatalf("after %d steps, the last being\n\t%s\n%s", len(did), strings.Join(did[max(0, len(did)-8):], "\n\t"), wrong)
 		}
 	}
-	x.Synced(x.newest, x.now)
+	x.Synced(x.newest, nil, x.now)
+	for _, p := range x.peers {
+		if p != nil && !p.closed {
+			p.drop()
+		}
+	}
 	x.settle()
+	if wrong := x.restored(); wrong != "" {
+		t.Fatalf("after a restart:\n%s", wrong)
+	}
 	x.bare()
-	x.Synced(x.newest, x.now)
+	x.Synced(x.newest, nil, x.now)
 	if len(x.safe.sessions) > 0 {
 		t.Errorf("sessions are left in the image:\n%s", strings.Join(x.safe.lines(), "\n"))
 	}
@@ -266,4 +274,58 @@ func TestImagePlain(t *testing.T) {
 	if wrong := r.differs(r.Broker); wrong != "" || r.stats.Queued != 0 {
 		t.Errorf("%d messages wait; %s", r.stats.Queued, wrong)
 	}
+}
+
+// image is what was recorded, for a broker to begin with.
+func (im *image) image(p persist.Position) *persist.Image {
+	out := persist.NewImage()
+	for _, m := range im.retained {
+		out.Retain(m)
+	}
+	for id, s := range im.sessions {
+		out.Session(*s.self)
+		for _, sub := range s.subs {
+			out.Subscribe(sub)
+		}
+		for _, d := range s.queue {
+			out.Deliver(id, d)
+		}
+		for mid, m := range s.incoming {
+			out.Receive(id, mid, m)
+		}
+		out.Will(id, s.will)
+		for n, c := range s.cursors {
+			out.Cursor(id, n, c)
+		}
+	}
+	out.Commit(p)
+	return out
+}
+
+// restored compares the broker that begins with what was recorded with the one that
+// goes on.
+func (x *chaos) restored() string {
+	j := newJournal(x.journal.tb)
+	j.newest = x.newest
+	r := newRig(x.journal.tb, x.cfg, j)
+	r.Restore(x.safe.image(x.newest), x.now)
+	have, want := r.durableState().lines(), x.durableState().lines()
+	out := ""
+	for _, l := range want {
+		if _, ok := slices.BinarySearch(have, l); !ok {
+			out += "not restored: " + l + "\n"
+		}
+	}
+	for _, l := range have {
+		if _, ok := slices.BinarySearch(want, l); !ok {
+			out += "restored:     " + l + "\n"
+		}
+	}
+	if err := r.check(); err != nil {
+		out += err.Error()
+	}
+	if r.stats.Queued != x.stats.Queued || r.stats.QueuedBytes != x.stats.QueuedBytes {
+		out += fmt.Sprintf("%d deliveries of %d bytes, not %d of %d", r.stats.Queued, r.stats.QueuedBytes, x.stats.Queued, x.stats.QueuedBytes)
+	}
+	return out
 }

@@ -58,6 +58,9 @@ func (v *vigil) due(b *Broker, now Time) {
 		delete(b.vigils, at)
 		return
 	}
+	if c.Paused() && (c.held != nil || c.flags&flagOwed != 0) {
+		c.heard = now // that nothing is read from it is for the recorder's sake
+	}
 	if now >= c.deadline() && c.Parked() {
 		b.reject(c, c.extra.claim, refuseBusy, now)
 	} else if now >= c.deadline() {

@@ -16,12 +16,10 @@ import (
 // A message that others than core have seen, a recorder or its image, is never
 // written to again: it is kept, and the collector's in the end. So are retained
 // messages and wills, which live long.
-type message struct {
-	persist.Message
-	users int32
-	room  int32 // bytes behind the start of Topic, where all three parts lie
-	kept  bool
-}
+//
+// Its Uses are the users, its Room the bytes behind the start of Topic, where all
+// three parts lie; none when it is kept.
+type message persist.Message
 
 // view makes a string of b without copying it. The caller keeps b unchanged
 // while the string is in use.
@@ -46,7 +44,7 @@ func (b *Broker) message(p *publication) *message {
 	m.Topic, m.Properties, m.Payload = s[:t], s[t:e], s[e:]
 	m.Origin, m.Expires, m.Stored = p.origin, p.expires, b.number
 	m.QoS, m.Retain = p.qos, p.retain
-	m.users = 1
+	m.Uses = 1
 	p.msg, p.made = m, true
 	return m
 }
@@ -60,29 +58,29 @@ func (b *Broker) blank(n int, long bool) *message {
 			return m
 		}
 	}
-	return &message{Message: persist.Message{Topic: view(make([]byte, n))}, room: int32(n)}
+	return &message{Topic: view(make([]byte, n)), Room: int32(n)}
 }
 
 // buffer is the message's room, empty.
 func (m *message) buffer() []byte {
-	return unsafe.Slice(unsafe.StringData(m.Topic), m.room)[:0]
+	return unsafe.Slice(unsafe.StringData(m.Topic), m.Room)[:0]
 }
 
 // keep gives the value to one who is not counted.
 func (m *message) keep() *persist.Message {
-	m.kept = true
-	return &m.Message
+	m.Room = 0
+	return (*persist.Message)(m)
 }
 
 // use counts one more user.
 func (m *message) use() *message {
-	m.users++
+	m.Uses++
 	return m
 }
 
 // unuse counts one user less; the last one puts the message back.
 func (b *Broker) unuse(m *message) {
-	if m.users--; m.users == 0 && !m.kept {
+	if m.Uses--; m.Uses == 0 && m.Room > 0 {
 		b.free.messages.put(m)
 	}
 }
@@ -110,11 +108,11 @@ func shelf(n int) int {
 func (s *stock) take(n int) *message {
 	at := shelf(n)
 	for _, there := range s.shelves[at : at+2] {
-		if last := len(there) - 1; last >= 0 && int(there[last].room) >= n {
+		if last := len(there) - 1; last >= 0 && int(there[last].Room) >= n {
 			m := there[last]
-			i := shelf(int(m.room))
+			i := shelf(int(m.Room))
 			s.shelves[i] = there[:last]
-			s.bytes -= int(m.room)
+			s.bytes -= int(m.Room)
 			return m
 		}
 	}
@@ -126,11 +124,11 @@ func (s *stock) put(m *message) {
 	if s.spoil != nil {
 		s.spoil(m)
 	}
-	if s.bytes+int(m.room) > stockMax {
+	if s.bytes+int(m.Room) > stockMax {
 		return
 	}
 	m.Origin = nil
-	i := shelf(int(m.room))
+	i := shelf(int(m.Room))
 	s.shelves[i] = append(s.shelves[i], m)
-	s.bytes += int(m.room)
+	s.bytes += int(m.Room)
 }

@@ -19,15 +19,15 @@ func TestStock(t *testing.T) {
 			if out[m] {
 				t.Fatal("a message was given out twice")
 			}
-			if int(m.room) < n || int(m.room) > n+n/2+2*smallRoom {
-				t.Fatalf("room for %d bytes, of %d asked for", m.room, n)
+			if int(m.Room) < n || int(m.Room) > n+n/2+2*smallRoom {
+				t.Fatalf("room for %d bytes, of %d asked for", m.Room, n)
 			}
 			out[m] = true
 			m.Topic = view(m.buffer()[:1])
 		} else {
 			for m := range out {
 				delete(out, m)
-				m.users = 1
+				m.Uses = 1
 				b.unuse(m)
 				break
 			}
@@ -37,12 +37,12 @@ func TestStock(t *testing.T) {
 		}
 	}
 	for m := range out {
-		m.users = 1
+		m.Uses = 1
 		b.unuse(m)
 	}
 	before := s.bytes
 	m := b.blank(100, false)
-	if s.bytes != before-int(m.room) {
+	if s.bytes != before-int(m.Room) {
 		t.Error("a message was made although there was one")
 	}
 }
@@ -58,7 +58,7 @@ func TestStockKept(t *testing.T) {
 	}
 	m = b.message(&publication{topic: "a", payload: "b"})
 	b.unuse(m)
-	if again := b.message(&publication{topic: "a", payload: "b", retain: true}); again == m || int(again.room) != smallRoom {
+	if again := b.message(&publication{topic: "a", payload: "b", retain: true}); again == m || int(again.Room) != smallRoom {
 		t.Error("a retained message was made of an old one")
 	}
 }

@@ -45,6 +45,9 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 	m.topic, m.props, m.payload = name, b.travelling(p), view(p.Payload)
 	m.origin, m.from = c.session.from(), c.session
 	m.expires, m.qos, m.retain, m.lends = expiresAt(p, now), p.QoS, p.Retain, true
+	if b.down != packet.Success && b.publishRecords(c, p.ID, m) {
+		return b.refusePublish(c, p)
+	}
 	if p.QoS == 2 {
 		return b.publish2(c, p, m)
 	}

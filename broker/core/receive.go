@@ -77,6 +77,7 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		c.heard = now
 		b.stats.MessagesReceived++
 		decoding = false
+		before := b.pos
 		if err := b.handle(c, p, now); err != nil {
 			b.fail(c, p, err, now)
 		}
@@ -84,6 +85,10 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 			return used - h.Len(), 0
 		}
 		b.commit()
+		if b.owing && b.pos != before && c.state != closed {
+			b.owe(c)
+			return used, 0
+		}
 		decoding = true
 	}
 	if c.state == closed {

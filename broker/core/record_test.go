@@ -91,7 +91,7 @@ func (b *Broker) durableState() *image {
 	im := newImage()
 	b.retained.Walk(func(name string, m *message) bool {
 		if !isSys(name) {
-			im.retained[name] = &m.Message
+			im.retained[name] = (*persist.Message)(m)
 		}
 		return true
 	})
@@ -124,7 +124,7 @@ func (im *image) keep(b *Broker, id string, s *Session) {
 		}
 	})
 	for mid, in := range s.incoming {
-		to.incoming[mid] = &in.msg.Message
+		to.incoming[mid] = (*persist.Message)(in.msg)
 	}
 	to.will = s.will
 	for _, c := range s.cursors.all() {

@@ -189,7 +189,7 @@ func TestResendHeld(t *testing.T) {
 	p.say("t/1", "c", 1)
 	s.expect("PUBLISH t/1 c q1 id3")
 	r.wait(10_000)
-	r.Synced(first, r.now)
+	r.Synced(first, nil, r.now)
 	s.expect("PUBLISH t/1 a q2 id1")
 	r.wait(60_000)
 	count := map[string]int{}
@@ -225,7 +225,7 @@ func TestResendSteady(t *testing.T) {
 	before := r.newest
 	for i := range 2000 {
 		p.publish2("t/1", itoa(i))
-		r.Synced(before, r.now) // one behind
+		r.Synced(before, nil, r.now) // one behind
 		before = r.newest
 		r.settle()
 		for _, m := range s.got {

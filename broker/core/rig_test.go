@@ -151,7 +151,7 @@ func (r *rig) bare() {
 		r.settle()
 		p.leave()
 	}
-	r.Synced(r.pos, r.now)
+	r.Synced(r.pos, nil, r.now)
 	r.settle()
 	switch {
 	case len(r.sessions) != 0 || r.online != 0 || r.sockets != 0:

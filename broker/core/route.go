@@ -28,7 +28,7 @@ type publication struct {
 
 // publicationOf is the publication of a message that has a user meanwhile.
 func publicationOf(m *message) publication {
-	p := publicationLike(&m.Message)
+	p := publicationLike((*persist.Message)(m))
 	p.msg = m
 	return p
 }
@@ -105,7 +105,7 @@ func (b *Broker) retain(p *publication) {
 	}
 	if b.rec != nil && !isSys(p.topic) {
 		b.record(nil)
-		b.rec.Retain(&m.Message)
+		b.rec.Retain((*persist.Message)(m))
 	}
 }
 

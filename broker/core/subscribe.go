@@ -41,6 +41,9 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
 		return faultOversize
 	}
+	if b.down != packet.Success && s.durable() {
+		return b.refuseSubscribe(c, p, n)
+	}
 	var id uint32
 	if p.Props.Has(packet.SubscriptionID) {
 		id = p.Props.SubscriptionID
@@ -167,6 +170,9 @@ func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 	}
 	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
 		return faultOversize
+	}
+	if b.down != packet.Success && s.durable() {
+		return b.refuseUnsubscribe(c, p, n)
 	}
 	b.codes = b.codes[:0]
 	for f := p.Filters; ; {
