@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -309,6 +310,29 @@ func TestMosquittoFiles(t *testing.T) {
 			inOrder(t, s.Image, f.messages, f.port)
 		})
 	}
+}
+
+// TestMosquittoVersion2: the oldest format is the next one without the time in
+// sessions. There is no file of a broker's.
+func TestMosquittoVersion2(t *testing.T) {
+	b := file(t, "legacy-v3-1.5.5")
+	two := bytes.Clone(b[:headerSize])
+	two[headerSize-1] = 2
+	for rest := b[headerSize:]; len(rest) > 0; {
+		n := headSizeOld + int(binary.BigEndian.Uint32(rest[2:]))
+		c := bytes.Clone(rest[:n])
+		if c[1] == kindSession {
+			c = c[:n-8]
+			binary.BigEndian.PutUint32(c[2:], uint32(len(c)-headSizeOld))
+		}
+		two, rest = append(two, c...), rest[n:]
+	}
+	s, err := ReadSnapshot(bytes.NewReader(two), int64(len(two)), nil)
+	if err != nil || s.Damage != nil || s.Version != 2 {
+		t.Fatalf("%v, %+v", err, s)
+	}
+	f := fileTable{messages: oldMessages, retained: []string{"R"}, sessions: oldSessions(0, Never, Never)}
+	same(t, "version 2", tableLines(s.Image), f.lines())
 }
 
 // inOrder fails where messages are not numbered in the order of their arrival.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"testing"
 )
 
@@ -246,6 +247,24 @@ func TestSnapshotLarge(t *testing.T) {
 		im.Will(fmt.Sprint("c", i), &Will{Message: m, Due: 1})
 	}
 	same(t, "large", rewrite(t, im, Stamp{}).Image.lines(), im.lines())
+}
+
+// TestSnapshotMemory: a snapshot takes no more memory than it says.
+func TestSnapshotMemory(t *testing.T) {
+	const n = 50_000
+	im := million(n)
+	for i := range n {
+		im.Deliver(fmt.Sprint("c", i%10), Delivery{Message: &Message{Topic: "t", Payload: "p", Expires: 5, Stored: uint64(n + i), QoS: 1}, Number: uint64(n + i), QoS: 1})
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := WriteSnapshot(io.Discard, im, Stamp{}, false); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8*2*n+512<<10 {
+		t.Errorf("it took %d KiB for %d messages", took>>10, 2*n)
+	}
 }
 
 // million is an image of retained messages.
