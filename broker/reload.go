@@ -18,7 +18,7 @@ import (
 //	prepare   beside the loop: all that is slow. Reads files, looks up names. It must
 //	          not touch the Server; what it makes stays in the plan.
 //	bind      on the loop: opens the new listeners, which is quick and may fail.
-//	apply     on the loop: puts everything in force, in one go. It cannot fail.
+//	install   on the loop: puts everything in force, in one go. It cannot fail.
 //
 // Where prepare or bind fails, what they made is undone and nothing has changed: a
 // broker that runs goes on as before, and one that starts ends with the error's
@@ -28,7 +28,8 @@ import (
 // part so: a field of plan, a function in prepare's list that fills it or gives the
 // error (a *conf.Error carries lines and an exit status), and a line in install that
 // puts it in force. What is only a value of the Config takes effect in coreConfig,
-// coreListener or logOptions (config.go, run.go) and needs nothing here.
+// coreListener or logOptions (config.go, run.go) and needs nothing here. What a reload
+// cannot change is named in needRestart.
 
 // plan is a configuration on its way into force.
 type plan struct {
@@ -238,6 +239,11 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 		s.apply(p, s.now())
 	}
 	s.notify.tell(notifyReady)
+	s.settled()
+}
+
+// settled goes on with the reload that was asked for meanwhile, if there is one.
+func (s *Server) settled() {
 	s.reloading = false
 	if s.reloadNext {
 		s.reloadNext = false

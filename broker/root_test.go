@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // needRoot skips what only root can try.
@@ -134,6 +137,48 @@ func TestStayRoot(t *testing.T) {
 	if uid, _, _ := ids(t, s.cmd.Process.Pid); uid != four("0") {
 		t.Errorf("uid %s", uid)
 	}
+}
+
+// TestBecomeInBackground: the process that stays has become the user, whose are the
+// files; the one that was started needs the rights of root to start it.
+func TestBecomeInBackground(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip("there is no nobody")
+	}
+	dir := openFolder(t)
+	pipe := filepath.Join(dir, "log")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	log := newLines()
+	go func() {
+		defer log.end()
+		if f, err := os.Open(pipe); err == nil {
+			io.Copy(log, f)
+			f.Close()
+		}
+	}()
+	s := launchBy(t, []string{"env", "-u", "SNAP_NAME"}, "user nobody\nlog_timestamp false\nlistener 0 "+dir+"/socket\n"+
+		"pid_file "+dir+"/pid\nlog_dest file "+pipe, "-c", "{conf}", "-d")
+	if status := s.exit(); status != 0 || len(s.log.all()) != 0 {
+		t.Fatalf("status %d, %q", status, s.log.all())
+	}
+	s.log = log
+	if !s.running() {
+		t.Fatalf("it does not start: %q", log.all())
+	}
+	p := processOf(t, dir+"/pid")
+	if uid, gid, _ := ids(t, p.pid); uid != four(u.Uid) || gid != four(u.Gid) {
+		t.Errorf("uid %s, gid %s", uid, gid)
+	}
+	p.signal(t, unix.SIGTERM)
+	p.ends(t)
 }
 
 // TestUnknownUser: it ends before anything else happens, and before it would go into

@@ -88,6 +88,7 @@ func (s *Server) serve() int {
 
 // work puts the configuration in force and turns the loop, and gives the exit status.
 func (s *Server) work() int {
+	s.reloading = true // one that is asked for now waits
 	p := s.plan(s.conf)
 	err, done := s.beside(p.prepare)
 	if !done {
@@ -105,6 +106,7 @@ func (s *Server) work() int {
 	s.log.Flush() // the first turn may wait long
 	s.notify.tell(notifyReady)
 	s.giveSigns()
+	s.settled()
 	if err := s.run(); err != nil {
 		s.log.Logf(core.LogError, "Error: %v", err)
 		return ExitFailed

@@ -70,12 +70,12 @@ type Listener struct {
 }
 
 // Follow makes l, which has connected clients, what next says, but for what CONNACK
-// has told them: that holds for as long as they stay. Between two turns only.
+// has told them and where their subscriptions stand: that holds for as long as they stay.
 func (l *Listener) Follow(next *Listener) {
-	told := *l
+	old := *l
 	*l = *next
-	l.MaxQoS, l.MaxAlias = told.MaxQoS, told.MaxAlias
-	l.Strangers = told.Strangers || l.Login != told.Login
+	l.MaxQoS, l.MaxAlias, l.Mount = old.MaxQoS, old.MaxAlias, old.Mount
+	l.Strangers = old.Strangers || l.Login != old.Login
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

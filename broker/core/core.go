@@ -153,7 +153,22 @@ func (b *Broker) Configure(cfg Config, now Time) {
 	b.debug = b.log.Enabled(LogDebug)
 	b.startSys(now) // the first values may go to durable sessions
 	b.startSweep(now)
+	for _, s := range b.sessions {
+		if c := s.client; c != nil && c.version != packet.V5 && s.durable() {
+			b.limitExpiry(s)
+		}
+	}
 	b.commit()
+}
+
+// limitExpiry gives the session of a connected client before version 5 the end that is
+// configured now. One of version 5 keeps the one that it was told.
+func (b *Broker) limitExpiry(s *Session) {
+	if expiry := b.capExpiry(noExpiry); expiry != s.expiry {
+		s.expiry = expiry
+		b.recordSession(s, persist.Never)
+		b.commit()
+	}
 }
 
 // Open takes in a connection whose transport has set Handle and Listener.
