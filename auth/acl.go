@@ -57,7 +57,7 @@ func (a *ACL) May(clientID, username string, do Action, topic string) Verdict {
 	if a.patterns == nil {
 		return Denied
 	}
-	if dangerous(username) || dangerous(clientID) {
+	if Dangerous(username) || Dangerous(clientID) {
 		return DeniedName
 	}
 	s = search{topic: topic, substitutes: true, username: username}
@@ -80,7 +80,7 @@ func (s *search) verdict(do Action) (said bool, v Verdict) {
 	return false, Denied
 }
 
-// dangerous says that a name would be a wildcard in the place of %c or %u.
-func dangerous(name string) bool {
+// Dangerous says that a name would be a wildcard in the place of %c or %u.
+func Dangerous(name string) bool {
 	return strings.IndexByte(name, '+') >= 0 || strings.IndexByte(name, '#') >= 0
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // coreConfig is the part of the configuration that core enforces.
-func coreConfig(c *conf.Config, version string) core.Config {
+func coreConfig(c *conf.Config, version string, away core.Access) core.Config {
 	return core.Config{
 		Version:             "mosquitto version " + version,
 		MaxInflightMessages: c.MaxInflightMessages,
@@ -26,6 +26,9 @@ func coreConfig(c *conf.Config, version string) core.Config {
 		RetryInterval:       core.Time(c.RetryInterval) * 1000,
 		SysInterval:         core.Time(c.SysInterval) * 1000,
 		ConnectionMessages:  c.ConnectionMessages,
+		Access:              away,
+		CheckRetainSource:   c.CheckRetainSource,
+		ClientIDPrefix:      c.ClientIDPrefix,
 		ControlAPI:          c.EnableControlAPI,
 	}
 }
@@ -37,6 +40,7 @@ func coreListener(l *conf.Listener) *core.Listener {
 		Path:          l.Path,
 		Mount:         l.MountPoint,
 		Anonymous:     l.AllowAnonymous,
+		UsernameAsID:  l.UseUsernameAsClientID,
 		EmptyClientID: l.AllowZeroLengthClientID,
 		AutoIDPrefix:  l.AutoIDPrefix,
 		MaxQoS:        byte(l.MaxQoS),

@@ -177,6 +177,7 @@ func (s *Server) stopListening(l *listener) {
 func (s *Server) configure(l *listener, c conf.Listener, w *way) {
 	next := coreListener(&c)
 	next.Login = s.login(&c)
+	next.Access = s.accesses.byFile[c.ACLFile]
 	if c.Path == "" || w != nil {
 		next.Remote = s.remote
 	}

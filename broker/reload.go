@@ -40,6 +40,8 @@ type plan struct {
 	targets   []target                   // the listeners, in order
 	lines     []conf.Line                // warnings
 	passwords map[string]*auth.Passwords // by file
+	acls      map[string]*auth.ACL       // by file
+	accesses  accesses                   // made of them
 
 	entries []entry     // from bind: the listeners that are open
 	opened  []*listener // those of them that were opened for the plan
@@ -66,6 +68,7 @@ func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
 		(*plan).readPasswords,
+		(*plan).readACLs,
 		(*plan).secure,
 	} {
 		if err := step(p); err != nil {
@@ -163,6 +166,8 @@ func (s *Server) undo(p *plan) {
 func (s *Server) install(p *plan, now core.Time) {
 	s.sayLines(p.lines)
 	s.logins.install(p.passwords)
+	s.accesses = p.accesses
+	s.core.Guard(p.accesses.away)
 	s.logins.configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
 	gone := make(map[*listener]bool)
 	for _, l := range s.listeners {
@@ -256,7 +261,7 @@ func (s *Server) apply(p *plan, now core.Time) {
 	before := s.conf
 	s.conf = p.conf
 	s.log.Configure(logOptions(p.conf, s.options))
-	s.core.Configure(coreConfig(p.conf, s.version), now)
+	s.core.Configure(coreConfig(p.conf, s.version, p.accesses.away), now)
 	s.install(p, now)
 	s.core.Recheck(now)
 	if names := needRestart(s.started, p.conf); names != nil {

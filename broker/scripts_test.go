@@ -89,7 +89,12 @@ func newSocketTarget(t *testing.T, c *script.Case, v packet.Version) *socketTarg
 	if !slices.ContainsFunc(config, func(line string) bool { return strings.HasPrefix(line, "sys_interval ") }) {
 		conf = append(conf, "sys_interval 0") // as scripts have it
 	}
+	var acl []string
 	for _, line := range config {
+		if rule, ok := strings.CutPrefix(line, "acl "); ok {
+			acl = append(acl, rule)
+			continue
+		}
 		if n, ok := strings.CutPrefix(line, "global_max_clients "); ok { // the probe is one more
 			more, err := strconv.Atoi(n)
 			if err != nil {
@@ -111,6 +116,13 @@ func newSocketTarget(t *testing.T, c *script.Case, v packet.Version) *socketTarg
 		}
 	}
 	conf = append(append(conf, own...), "listener {second} 127.0.0.1")
+	if acl != nil {
+		file := filepath.Join(t.TempDir(), "acl")
+		if err := os.WriteFile(file, []byte(strings.Join(acl, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conf = append(conf, "acl_file "+file)
+	}
 	s := serve(t, strings.Join(conf, "\n"))
 	probe := s.dialTo("~", 5, "tcp", "127.0.0.1:"+strconv.Itoa(s.second))
 	probe.send("CONNECT clean")

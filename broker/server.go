@@ -37,6 +37,7 @@ type Server struct {
 	poll    *loop.Poller
 	core    *core.Broker
 	logins  *logins
+	accesses
 	reserve *loop.Reserve
 	notify  *notifier   // the service manager; nil without one
 	rtmin   *loop.RTMin // nil while signals are not watched
@@ -87,7 +88,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
 	s.logins = newLogins()
-	s.core = core.New(coreConfig(c, s.version), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
+	s.core = core.New(coreConfig(c, s.version, shutAccess(c)), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
 	log.public.to = s.core
 	s.openLogins()
 	return s, nil

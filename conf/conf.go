@@ -67,6 +67,13 @@ type Config struct {
 	AllowAnonymous bool
 	// PasswordFile says who may connect, likewise; empty: nobody is asked.
 	PasswordFile string
+	// ACLFile says what clients may do, likewise; empty: anything.
+	ACLFile string
+	// CheckRetainSource has a retained message delivered only while whoever published
+	// it may still do so.
+	CheckRetainSource bool
+	// ClientIDPrefix is what client ids begin with, or are refused.
+	ClientIDPrefix string
 	// FailedLoginsBurst is how many logins an address may have under way or failed
 	// before further ones have to wait, and FailedLoginsPerMinute how many failures
 	// are forgiven. 0, of either, is no limit.
@@ -137,6 +144,8 @@ type Listener struct {
 	AllowZeroLengthClientID bool
 	AutoIDPrefix            string // at most 50 bytes
 	PasswordFile            string // who may connect; empty: AllowAnonymous decides, for any user name
+	ACLFile                 string // what its clients may do; empty: anything
+	UseUsernameAsClientID   bool   // whatever a client's own id is
 
 	MaxConnections      int // 0: no limit
 	MaxQoS              int // 0 to 2
@@ -202,6 +211,7 @@ func (c *Config) LocalListeners(ports ...int) []Listener {
 			l.AllowAnonymous = c.AllowAnonymous
 			l.AllowZeroLengthClientID = c.AllowZeroLengthClientID
 			l.PasswordFile = c.PasswordFile
+			l.ACLFile = c.ACLFile
 			all = append(all, l)
 		}
 	}

@@ -27,23 +27,32 @@ func (l *loader) finish() error {
 	c.LocalOnly = l.local
 	c.AllowAnonymous = l.allowAnonymous()
 	c.AllowZeroLengthClientID = l.global.zeroLengthID.or(true)
-	c.PasswordFile = l.global.passwordFile
 	if l.global.autoIDPrefix != "" {
 		c.AutoIDPrefix = l.global.autoIDPrefix
 	}
 	if c.LogDest&ToFile != 0 {
 		c.LogFile = l.logFile
 	}
+	if err := l.finishPlugins(); err != nil {
+		return err
+	}
 	if l.local {
 		return l.warnUnused()
 	}
 	for _, listener := range l.listeners {
-		c.Listeners = append(c.Listeners, l.effective(listener))
+		e, err := l.effective(listener)
+		if err != nil {
+			return err
+		}
+		c.Listeners = append(c.Listeners, e)
 	}
 	if l.defaultListener == nil {
 		return nil
 	}
-	d := l.effective(l.defaultListener)
+	d, err := l.effective(l.defaultListener)
+	if err != nil {
+		return err
+	}
 	d.Port = DefaultPort
 	if l.port != 0 {
 		d.Port = l.port
@@ -63,23 +72,24 @@ func (l *loader) allowAnonymous() bool {
 
 // effective returns a listener as it will be. What per_listener_settings
 // moves to listeners is not inherited from the whole broker.
-func (l *loader) effective(own *listener) Listener {
+func (l *loader) effective(own *listener) (e Listener, err error) {
 	c := l.cfg
-	e := own.Listener
+	e = own.Listener
 	if c.PerListenerSettings {
 		e.AllowAnonymous = own.anonymous.or(false)
 		e.AllowZeroLengthClientID = own.zeroLengthID.or(true)
-		e.PasswordFile = own.passwordFile
 	} else {
 		e.AllowAnonymous = own.anonymous.or(c.AllowAnonymous)
 		e.AllowZeroLengthClientID = c.AllowZeroLengthClientID
 		e.AutoIDPrefix = c.AutoIDPrefix
-		e.PasswordFile = c.PasswordFile
 	}
 	if own.autoIDPrefix != "" {
 		e.AutoIDPrefix = own.autoIDPrefix
 	}
-	return e
+	if e.PasswordFile, err = l.fileOf(passwordPlugin, own); err == nil {
+		e.ACLFile, err = l.fileOf(aclPlugin, own)
+	}
+	return e, err
 }
 
 // warnUnused says that in local-only mode listener options do nothing.

@@ -47,6 +47,7 @@ type loader struct {
 	listeners       []*listener     // those of listener lines
 	bridges         []*bridge
 	plugins         map[string]*plugin // those of plugin_load, by name
+	builtins        []*plugin          // all that midge has built in, in their order
 
 	refusals []refusal // options midge lacks, in their order
 	sections int       // against maxSections

@@ -354,21 +354,28 @@ func TestPlugins(t *testing.T) {
 	no := func(name, line string) []string {
 		return []string{"E Error: The '" + name + "' option is not supported by midge: it cannot load C plugins.", at(line)}
 	}
-	later := func(name, line string) []string {
-		return []string{"E Error: The '" + name + "' option is not built yet in midge.", at(line)}
-	}
 	rows := []struct {
 		text string
 		want [][]string
 	}{
 		{"plugin /usr/lib/mosquitto_dynamic_security.so\nplugin_opt_config_file a\nplugin_opt_other a",
 			[][]string{no("plugin", "1"), no("plugin_opt_config_file", "2")}},
-		{"plugin /usr/lib/mosquitto_password_file.so\nplugin_opt_password_file a",
-			[][]string{later("plugin", "1"), later("plugin_opt_password_file", "2")}},
-		{"plugin_load acl mosquitto_acl_file.so\nlistener 1883\nplugin_use acl\nauth_plugin_deny_special_chars false",
-			[][]string{later("plugin_load", "1"), later("plugin_use", "3"), later("auth_plugin_deny_special_chars", "4")}},
+		{"global_plugin /usr/lib/mosquitto_persist_sqlite.so\nlistener 1883\nplugin_load x /usr/lib/mosquitto_sparkplug_aware.so\nplugin_use x",
+			[][]string{no("global_plugin", "1"), no("plugin_load", "3"), no("plugin_use", "4")}},
 		{"listener 1883\nauth_plugin /x y.so\nauth_opt_key v\nglobal_plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_file v",
-			[][]string{no("auth_plugin", "2"), no("auth_opt_key", "3"), later("global_plugin", "4"), later("plugin_opt_acl_file", "5")}},
+			[][]string{no("auth_plugin", "2"), no("auth_opt_key", "3")}},
+		{"plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_files a",
+			[][]string{{"E Error: mosquitto_acl_file does not know the option 'plugin_opt_acl_files'.", at("2")}}},
+		{"\nplugin /lib/mosquitto_acl_file.so",
+			[][]string{{"E Error: mosquitto_acl_file needs the option 'plugin_opt_acl_file'.", at("2")}}},
+		{"plugin /lib/mosquitto_password_file.so\nplugin_opt_acl_file a",
+			[][]string{{"E Error: mosquitto_password_file does not know the option 'plugin_opt_acl_file'.", at("2")}}},
+		{"plugin_load acl mosquitto_acl_file.so\nplugin_opt_acl_file a\nlistener 1883",
+			[][]string{{"E Error: The plugin 'acl' is not used by any listener.", at("1")}}},
+		{"acl_file a\nlistener 1883\nplugin_load acl mosquitto_acl_file.so\nplugin_opt_acl_file b\nplugin_use acl",
+			[][]string{{"E Error: There can be one ACL file only, and there are 'a' and 'b'.", at("3")}}},
+		{"plugin mosquitto_password_file.so\nplugin_opt_password_file a\nplugin mosquitto_password_file.so\nplugin_opt_password_file b",
+			[][]string{{"E Error: There can be one password file only, and there are 'a' and 'b'.", at("3")}}},
 		{"listener 1883\ntls_keyform engine",
 			[][]string{{"E Error: The 'tls_keyform engine' option is not supported by midge: it has no TLS engines.", at("2")}}},
 	}
@@ -376,6 +383,35 @@ func TestPlugins(t *testing.T) {
 		if o, want := loadText(t, r.text), slices.Concat(r.want...); !slices.Equal(o.lines, want) {
 			t.Errorf("%q: got %q\nwant %q", r.text, o.lines, want)
 		}
+	}
+}
+
+// TestBuiltinPlugins: whose files are those of the plugins that midge has built in.
+func TestBuiltinPlugins(t *testing.T) {
+	const (
+		passwords = "/usr/lib/x y/mosquitto_password_file.so\nplugin_opt_password_file p q \n"
+		acl       = "mosquitto_acl_file.so\nauth_opt_acl_file a\n"
+	)
+	for _, r := range []struct{ text, password, acl, firstPassword, firstACL, secondPassword, secondACL string }{
+		{"listener 1\nplugin " + passwords + "plugin " + acl + "listener 2", "p q", "a", "p q", "a", "p q", "a"},
+		{"per_listener_settings 1\nlistener 1\nplugin " + passwords + "listener 2\nplugin " + acl, "", "", "p q", "", "", "a"},
+		{"per_listener_settings 1\nglobal_plugin " + passwords + "listener 1\nlistener 2\nplugin " + acl, "p q", "", "p q", "", "p q", "a"},
+		{"plugin_load x " + acl + "listener 1\nlistener 2\nplugin_use x", "", "", "", "", "", "a"},
+		{"plugin_load x mosquitto_acl_file.so\nlistener 1\nplugin_use x\nplugin_opt_acl_file a\nlistener 2\nplugin_use x", "", "", "", "a", "", "a"},
+		{"acl_file a\nlistener 1\nlistener 2\nplugin " + acl + "plugin " + acl, "", "a", "", "a", "", "a"},
+	} {
+		c := mustLoad(t, r.text)
+		got := []string{c.PasswordFile, c.ACLFile, c.Listeners[0].PasswordFile, c.Listeners[0].ACLFile, c.Listeners[1].PasswordFile, c.Listeners[1].ACLFile}
+		if want := []string{r.password, r.acl, r.firstPassword, r.firstACL, r.secondPassword, r.secondACL}; !slices.Equal(got, want) {
+			t.Errorf("%q: %q, not %q", r.text, got, want)
+		}
+	}
+	if c := mustLoad(t, "global_plugin "+acl); c.LocalListeners()[0].ACLFile != "a" {
+		t.Error("not in local-only mode")
+	}
+	o := loadText(t, "plugin "+acl+"auth_plugin_deny_special_chars true")
+	if want := []string{"W Warning: The 'auth_plugin_deny_special_chars' option has no effect on mosquitto_acl_file."}; !slices.Equal(o.lines, want) || o.cfg == nil {
+		t.Errorf("%q", o.lines)
 	}
 }
 

@@ -28,12 +28,12 @@ func TestSamples(t *testing.T) {
 			"try_private 43", "bridge_attempt_unsubscribe 44", "notifications 45", "notification_topic 46", "bridge_cafile 47",
 			"bridge_tls_version 48", "bridge_insecure 49", "topic 52", "threshold 63", "idle_timeout 64", "notifications_local_only 66"},
 		"high-volume-telemetry": {"persistence 11", "persistence_location 12", "persistence_file 13", "autosave_on_changes 14",
-			"autosave_interval 15", "memory_limit 18", "acl_file 37", "use_username_as_clientid 45"},
+			"autosave_interval 15", "memory_limit 18"},
 		"home-automation": {"persistence 9", "persistence_location 10", "persistence_file 11", "autosave_interval 13",
-			"acl_file 26", "protocol websockets 38"},
+			"protocol websockets 38"},
 		"test-dev":           nil,
-		"vps-tls":            {"persistence 9", "persistence_location 10", "autosave_interval 11", "acl_file 45"},
-		"websockets-browser": {"acl_file 19", "websockets_headers_size 23", "protocol websockets 35"},
+		"vps-tls":            {"persistence 9", "persistence_location 10", "autosave_interval 11"},
+		"websockets-browser": {"websockets_headers_size 23", "protocol websockets 35"},
 	}
 	entries, err := os.ReadDir("testdata/samples")
 	if err != nil || len(entries) != len(rows) {
@@ -147,7 +147,7 @@ func TestExampleUncommented(t *testing.T) {
 func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
 		"bind_address": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
-		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true,
+		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true, "acl_file": true, "clientid_prefixes": true,
 		"certfile": true, "keyfile": true, "cafile": true, "capath": true, "crlfile": true, "tls_version": true, "ciphers": true}
 	needs := map[string]bool{"certfile": true, "keyfile": true, "cafile": true, "capath": true}
 	lines, hidden := optionLines(t)

@@ -7,6 +7,8 @@ type security struct {
 	zeroLengthID answer
 	autoIDPrefix string // empty: not given
 	passwordFile string // likewise
+	aclFile      string
+	plugins      []*plugin // built-in ones, in the order they are asked
 }
 
 // answer is a boolean that may not have been given.
@@ -89,6 +91,21 @@ func setListenerAutoIDPrefix(s *statement) error {
 
 func setPasswordFile(s *statement) error {
 	s.security().passwordFile = s.text
+	return nil
+}
+
+func setACLFile(s *statement) error {
+	s.security().aclFile = s.text
+	return nil
+}
+
+func setClientIDPrefixes(s *statement) error {
+	s.file.cfg.ClientIDPrefix = s.text
+	return nil
+}
+
+func setUseUsernameAsClientID(s *statement) error {
+	s.file.listener.UseUsernameAsClientID = s.yes
 	return nil
 }
 

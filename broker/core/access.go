@@ -156,6 +156,13 @@ func (b *Broker) renew(s *Session) *rights {
 	return r
 }
 
+// Guard replaces Config.Access alone.
+func (b *Broker) Guard(a Access) {
+	b.cfg.Access = a
+	b.guarded = a != nil
+	b.newRules()
+}
+
 // newRules has all that was remembered of what clients may do forgotten.
 func (b *Broker) newRules() {
 	b.rules++
