@@ -119,7 +119,9 @@ func exampleFiles(lines []string) memory {
 	return memory{"main.conf": strings.Join(lines, "\n"), "/etc/midge/conf.d/": ""}
 }
 
-// TestExampleUncommented: all options at once are good, and none is missing.
+// TestExampleUncommented: all options at once are good, and none is missing. Who
+// builds an option adds its line to the example, in its group, with its default or an
+// example of its use: "#name value", without a space behind the '#'.
 func TestExampleUncommented(t *testing.T) {
 	lines, hidden := optionLines(t)
 	for _, i := range hidden {
@@ -127,18 +129,21 @@ func TestExampleUncommented(t *testing.T) {
 	}
 	o := loadFrom(t, exampleFiles(lines))
 	if o.code != 0 {
-		t.Errorf("refused: %q", o.lines)
+		t.Errorf("refused:\n%s", strings.Join(o.lines, "\n"))
 	}
-	there := make(map[string]bool)
-	for _, line := range lines {
+	there := make(map[string]int)
+	for i, line := range lines {
 		name, _, _ := strings.Cut(line, " ")
-		there[name] = true
+		there[name] = i + 1
 	}
 	without := map[string]bool{"websockets_log_level": true, "tls_keyform": true} // they do nothing
 	for _, option := range allOptions() {
-		wanted := option.state == built && option.of == "" && !without[option.name]
-		if wanted != there[option.name] {
-			t.Errorf("%s: in the example %v", option.name, there[option.name])
+		wanted, at := option.state == built && option.of == "" && !without[option.name], there[option.name]
+		if wanted && at == 0 {
+			t.Errorf("%s is built and not in %s", option.name, example)
+		}
+		if !wanted && at > 0 {
+			t.Errorf("%s:%d: %s is not built, another name of an option, or without effect", example, at, option.name)
 		}
 	}
 }
