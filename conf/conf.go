@@ -32,9 +32,9 @@
 // password_file and acl_file are not called deprecated; retry_interval works.
 // failed_logins_burst and failed_logins_per_minute are midge's own.
 //
-// Foreign bytes are read within limits: a line of 1 MiB, a file of 64 MiB,
-// 1000 included files and directories, 10000 sections (listener, connection
-// and plugin lines), 10000 messages. Beyond them a file is refused.
+// Foreign bytes are read within limits: a line of 1 MiB, 64 MiB in all, 1000
+// included files and directories, 10000 sections (listener, connection and plugin
+// lines), 10000 messages. Beyond them a file is refused.
 package conf
 
 import "strconv"

@@ -52,6 +52,7 @@ type loader struct {
 	refusals []refusal // options midge lacks, in their order
 	sections int       // against maxSections
 	files    int       // against maxFiles
+	left     int       // of maxBytes
 }
 
 // position is where an option stands, for messages.
@@ -80,6 +81,7 @@ func newLoader(from source) *loader {
 		cfg:     defaultConfig(),
 		seen:    make(map[string]bool),
 		local:   true,
+		left:    maxBytes,
 		plugins: make(map[string]*plugin),
 	}
 }
@@ -235,7 +237,7 @@ func (f *file) readLines() error {
 		return fail("Error: Unable to open config file '%s'.", f.name)
 	}
 	defer r.Close()
-	lines := newLineReader(r)
+	lines := newLineReader(r, &f.left)
 	for {
 		line, err := lines.next()
 		if err == io.EOF {
@@ -245,7 +247,7 @@ func (f *file) readLines() error {
 		if err != nil {
 			return f.unreadable(err)
 		}
-		if strings.HasPrefix(line, "#") {
+		if strings.HasPrefix(line, "#") || strings.TrimLeft(line, " ") == "" {
 			continue
 		}
 		if err := f.readLine(line); err != nil {
@@ -259,8 +261,8 @@ func (f *file) unreadable(err error) error {
 	switch err {
 	case errLongLine:
 		return fail("Error: Line of more than %d bytes in configuration.", maxLine)
-	case errLongFile:
-		return fail("Error: Config file '%s' has more than %d bytes.", f.name, maxFile)
+	case errManyBytes:
+		return fail("Error: More than %d bytes of configuration.", maxBytes)
 	}
 	return fail("Error: Unable to read config file '%s': %v.", f.name, err)
 }
@@ -268,10 +270,7 @@ func (f *file) unreadable(err error) error {
 // readLine carries out one line that is not a comment.
 func (f *file) readLine(line string) error {
 	s := statement{file: f, rest: line}
-	name, ok := s.word()
-	if !ok {
-		return nil
-	}
+	name, _ := s.word()
 	s.name = name
 	if s.option = f.options.find(name); s.option == nil {
 		return fail("Error: Unknown configuration variable '%s'.", name)

@@ -215,7 +215,7 @@ func TestEndless(t *testing.T) {
 	rows := []struct{ text, want string }{
 		{"#", "Error: Line of more than 1048576 bytes in configuration.\nError found at f:1."},
 		{"x", "Error: Line of more than 1048576 bytes in configuration.\nError found at f:1."},
-		{strings.Repeat("#", 1<<16) + "\n", "Error: Config file 'f' has more than 67108864 bytes.\nError found at f:1024."},
+		{strings.Repeat("#", 1<<16) + "\n", "Error: More than 67108864 bytes of configuration.\nError found at f:1024."},
 		{"listener 1884\n", "Error: More than 10000 listeners, connections and plugins.\nError found at f:10001."},
 		{"plugin /x\n", "Error: More than 10000 listeners, connections and plugins.\nError found at f:10001."},
 		{"trace_level\n", "Error: More than 10000 messages about the configuration.\nError found at f:10001."},
@@ -254,6 +254,25 @@ func TestLongestLine(t *testing.T) {
 	}
 }
 
+// TestManyBytes: included files count together with the one that includes them.
+func TestManyBytes(t *testing.T) {
+	part := strings.Repeat("#"+strings.Repeat("x", 1<<16-2)+"\n", 128) // 8 MiB
+	files := memory{"main.conf": "include_dir d"}
+	for i := range 9 {
+		files[fmt.Sprintf("d/%d.conf", i)] = part
+	}
+	o := loadFrom(t, files)
+	want := []string{"E Error: More than 67108864 bytes of configuration.", "E Error found at 'd/7.conf:128'.", at("1")}
+	if !slices.Equal(o.lines[max(0, len(o.lines)-3):], want) {
+		t.Errorf("got %q", o.lines)
+	}
+	delete(files, "d/8.conf")
+	delete(files, "d/7.conf")
+	if o := loadFrom(t, files); o.code != 0 {
+		t.Errorf("got %q", o.lines)
+	}
+}
+
 func TestManyIncludes(t *testing.T) {
 	files := memory{"main.conf": strings.Repeat("include_dir d\n", maxFiles+1), "d/": ""}
 	o := loadFrom(t, files)
@@ -275,7 +294,8 @@ func TestSplitReads(t *testing.T) {
 	text := "sys_interval 1\r\n\n# x\nmax_keepalive 5\npid_file a b"
 	want := []string{"sys_interval 1", "", "# x", "max_keepalive 5", "pid_file a b"}
 	for size := 1; size < len(text); size++ {
-		r := newLineReader(&slow{text, size})
+		left := len(text)
+		r := newLineReader(&slow{text, size}, &left)
 		var got []string
 		for {
 			line, err := r.next()

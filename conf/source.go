@@ -14,7 +14,7 @@ import (
 // The limits that keep foreign bytes from taking the machine.
 const (
 	maxLine     = 1 << 20  // bytes of a line
-	maxFile     = 64 << 20 // bytes of a file
+	maxBytes    = 64 << 20 // bytes of all files of one Load
 	maxFiles    = 1000     // included files and include_dir lines of one Load
 	maxNames    = 65536    // entries of an included directory
 	maxSections = 10000    // listener, connection and plugin lines of one Load
@@ -34,7 +34,7 @@ type source interface {
 var (
 	errDirectory = errors.New("is a directory")
 	errLongLine  = errors.New("line too long")
-	errLongFile  = errors.New("file too large")
+	errManyBytes = errors.New("too much")
 	errManyNames = errors.New("too many names")
 )
 
@@ -122,30 +122,30 @@ func upper(c byte) byte {
 // it stands on, as it does for mosquitto.
 type lineReader struct {
 	r    *bufio.Reader
-	size int    // bytes read so far
+	left *int   // bytes that may be read yet
 	line []byte // the line being read
 	end  bool   // nothing follows
 }
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{r: bufio.NewReader(r)}
+func newLineReader(r io.Reader, left *int) *lineReader {
+	return &lineReader{r: bufio.NewReader(r), left: left}
 }
 
 // next returns the next line without its CR and LF bytes. After the last one
-// it fails with io.EOF; beyond the limits with errLongLine or errLongFile.
+// it fails with io.EOF; beyond the limits with errLongLine or errManyBytes.
 func (l *lineReader) next() (string, error) {
 	l.line = l.line[:0]
 	for !l.end {
 		part, err := l.r.ReadSlice('\n')
-		l.size += len(part)
+		*l.left -= len(part)
 		switch {
 		case bytes.IndexByte(part, 0) >= 0:
 			l.end = true
 			return "", io.EOF
 		case len(l.line)+len(part) > maxLine:
 			return "", errLongLine
-		case l.size > maxFile:
-			return "", errLongFile
+		case *l.left < 0:
+			return "", errManyBytes
 		}
 		l.line = append(l.line, part...)
 		if err == nil {
