@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -74,6 +75,10 @@ func TestValues(t *testing.T) {
 		{"global_max_connections 5", func(c *Config) any { return c.GlobalMaxConnections }, 5},
 		{"global_max_connections -1", func(c *Config) any { return c.GlobalMaxConnections }, 0},
 		{"global_max_clients 6", func(c *Config) any { return c.GlobalMaxClients }, 6},
+		{"memory_limit 8589934592", func(c *Config) any { return c.MemoryLimit }, int64(8589934592)},
+		{"memory_limit 50MB", func(c *Config) any { return c.MemoryLimit }, int64(50)},
+		{"memory_limit x", func(c *Config) any { return c.MemoryLimit }, int64(0)},
+		{"memory_limit 99999999999999999999", func(c *Config) any { return c.MemoryLimit }, int64(math.MaxInt64)},
 		{"persistent_client_expiration 5s", func(c *Config) any { return c.PersistentClientExpiration }, int64(5)},
 		{"persistent_client_expiration 2h", func(c *Config) any { return c.PersistentClientExpiration }, int64(7200)},
 		{"persistent_client_expiration 2d", func(c *Config) any { return c.PersistentClientExpiration }, int64(172800)},

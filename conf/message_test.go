@@ -276,6 +276,8 @@ func TestSaid(t *testing.T) {
 		{"retry_interval soon", []string{"W Warning: Invalid 'retry_interval' value (soon), messages are not sent again."}},
 		{"retry_interval 20", nil},
 
+		{"memory_limit 50MB", []string{"W Warning: The 'memory_limit' value (50MB) is not a number of bytes, using 50."}},
+		{"memory_limit x", []string{"W Warning: The 'memory_limit' value (x) is not a number of bytes, using 0."}},
 		{"sys_interval 10s", []string{"W Warning: The 'sys_interval' value (10s) is not a number, using 10."}},
 		{"sys_interval 1.5", []string{"W Warning: The 'sys_interval' value (1.5) is not a number, using 1."}},
 		{"sys_interval 08", []string{"W Warning: The 'sys_interval' value (08) is not a number, using 8."}},

@@ -28,7 +28,7 @@ func TestSamples(t *testing.T) {
 			"try_private 43", "bridge_attempt_unsubscribe 44", "notifications 45", "notification_topic 46", "bridge_cafile 47",
 			"bridge_tls_version 48", "bridge_insecure 49", "topic 52", "threshold 63", "idle_timeout 64", "notifications_local_only 66"},
 		"high-volume-telemetry": {"persistence 11", "persistence_location 12", "persistence_file 13", "autosave_on_changes 14",
-			"autosave_interval 15", "memory_limit 18"},
+			"autosave_interval 15"},
 		"home-automation": {"persistence 9", "persistence_location 10", "persistence_file 11", "autosave_interval 13",
 			"protocol websockets 38"},
 		"test-dev":           nil,
