@@ -3,10 +3,11 @@ package persist
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
-// chunks goes through a file's chunks. Where one makes no sense it looks for the
-// next that does, so that damage costs no more than what was damaged.
+// chunks goes through a file's chunks. Behind one that makes no sense it goes on with
+// the next, so that damage costs no more than what was damaged.
 type chunks struct {
 	src     *source
 	found   *Snapshot
@@ -57,7 +58,7 @@ func (c *chunks) next() bool {
 			c.torn()
 			return false
 		}
-		if c.body.b = nil; c.sound(head[size:], size, length) {
+		if c.body.b = nil; c.sound(0, head[size:], size, length) {
 			if c.known() {
 				return c.take(size, length)
 			}
@@ -65,7 +66,7 @@ func (c *chunks) next() bool {
 			c.src.skip(int64(size) + length)
 			continue
 		}
-		if c.src.err == nil && !c.resume(size, length) {
+		if c.src.err == nil && !c.resume(head[size:], size, length) {
 			return false
 		}
 	}
@@ -88,14 +89,17 @@ func (c *chunks) split(b []byte) (size int, length int64) {
 	return headSize, int64(binary.BigEndian.Uint32(b[4:]))
 }
 
+// strange says that no version of mosquitto's can have such a kind.
+func (c *chunks) strange() bool { return c.kind == 0 || c.kind > 0xFFFF && c.kind != kindOwn }
+
 func (c *chunks) known() bool {
 	return c.kind >= kindConfig && c.kind <= kindSession || c.kind == kindOwn
 }
 
-// sound says whether a chunk's length can be right. fixed is what follows its
-// head, as far as was looked at.
-func (c *chunks) sound(fixed []byte, size int, length int64) bool {
-	if length > c.src.left()-int64(size) || c.kind != kindOwn && c.known() && length > bodyMax || int64(int(length)) != length {
+// sound says whether a chunk that begins off bytes from here can have that length.
+// fixed is what follows its head, as far as was looked at.
+func (c *chunks) sound(off int64, fixed []byte, size int, length int64) bool {
+	if c.strange() || length > c.src.left()-off-int64(size) || c.kind != kindOwn && c.known() && length > bodyMax || int64(int(length)) != length {
 		return false
 	}
 	if c.version < versionStruct || !c.known() || c.kind == kindOwn {
@@ -105,20 +109,25 @@ func (c *chunks) sound(fixed []byte, size int, length int64) bool {
 	if least < 0 || length < least || all && length > least {
 		return false
 	}
-	return length == least || c.section(int64(size)+least, length-least)
+	return length == least || c.section(off+int64(size)+least, length-least)
 }
 
 // section says whether a property section that begins at bytes from here can be
-// n bytes long: none is empty. Behind a long message that is not looked at.
+// n bytes long.
 func (c *chunks) section(at, n int64) bool {
-	if at+4 > windowSize {
-		return true
+	size, ok := c.sectionSize(at)
+	return !ok || size == n
+}
+
+// sectionSize is that of a property section, or 0: none is empty. Far ahead it may
+// not be known.
+func (c *chunks) sectionSize(at int64) (n int64, ok bool) {
+	b, ok := c.src.look(at, 4)
+	f := fields{b: b}
+	if length := f.mqttVarint(); length > 0 {
+		return int64(length + len(b) - len(f.b)), ok
 	}
-	b := c.src.peek(int(at) + 4)
-	f := fields{b: b[min(int(at), len(b)):]}
-	was := len(f.b)
-	length := f.mqttVarint()
-	return length > 0 && int64(length)+int64(was-len(f.b)) == n
+	return 0, ok
 }
 
 func (c *chunks) take(size int, length int64) bool {
@@ -139,31 +148,66 @@ func (c *chunks) torn() {
 	}
 }
 
-// resume looks for the next chunk behind one that makes no sense.
-func (c *chunks) resume(size int, length int64) bool {
+// resume goes on behind a chunk that makes no sense: where its length says or its
+// fixed part, whichever is nearer and has a chunk there, so that none is passed over.
+// Only if neither has is the next one looked for byte by byte, and never in what the
+// end cut off, for what clients wrote may look like chunks.
+func (c *chunks) resume(fixed []byte, size int, length int64) bool {
 	if c.version < versionStruct {
-		// Here only the length is known to be wrong.
-		c.torn()
+		c.torn() // there only the length is known to be wrong
 		return false
 	}
 	c.found.broken(c.at)
-	cut := length > c.src.left()-int64(size)
-	c.src.skip(1)
-	for c.src.left() > 0 && c.src.err == nil {
-		head := c.src.peek(headSize + fixedMax)
-		if len(head) < headSize {
-			break
-		}
-		if size, length := c.split(head); c.likely(head[size:]) && c.sound(head[size:], size, length) {
+	left := c.src.left() - int64(size)
+	least, _ := extent(c.kind, c.version, fixed)
+	if length > left && least > left {
+		c.torn()
+		return false
+	}
+	ends := []int64{length}
+	if least >= 0 {
+		section, _ := c.sectionSize(int64(size) + least)
+		ends = append(ends, least, least+section)
+	}
+	slices.Sort(ends)
+	for _, n := range ends {
+		if c.follows(int64(size) + n) {
+			c.src.skip(int64(size) + n)
 			return true
 		}
-		c.src.skip(1)
 	}
-	if cut {
+	return c.search(length > left)
+}
+
+// search looks for a chunk byte by byte. If there is none, and the last one said
+// that it goes beyond the end, the end is missing.
+func (c *chunks) search(beyond bool) bool {
+	for c.src.err == nil && c.src.left() > 0 {
+		c.src.skip(1)
+		if c.src.left() > 0 && c.follows(0) {
+			return true
+		}
+	}
+	if beyond {
 		c.torn()
 	}
-	c.src.skip(c.src.left())
 	return false
+}
+
+// follows says whether there is a chunk off bytes from here, or the end. Where it
+// cannot look it says so of whatever is there.
+func (c *chunks) follows(off int64) bool {
+	if off >= c.src.left() {
+		return off == c.src.left()
+	}
+	b, ok := c.src.look(off, headSize+fixedMax)
+	if !ok {
+		return true
+	}
+	head := [headSize + fixedMax]byte{}
+	b = head[:copy(head[:], b)]
+	size, length := c.split(b)
+	return size > 0 && c.likely(b[size:]) && c.sound(off, b[size:], size, length)
 }
 
 // likely says whether what may be the middle of anything looks like a chunk.

@@ -201,6 +201,58 @@ func TestSnapshotFlip(t *testing.T) {
 	}
 }
 
+// TestSnapshotHole: a part of the file that is zeros costs what was there.
+func TestSnapshotHole(t *testing.T) {
+	whole := written(t, million(500), Stamp{ID: 1})
+	const hole, smallest = 1000, 80 // bytes; a message has more
+	for i := 1000; i < 30_000; i += 997 {
+		b := at(whole, i, make([]byte, hole)...)
+		s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+		if err != nil || s.Damage == nil {
+			t.Fatalf("%v, at byte %d nothing is noticed", err, i)
+		}
+		if lost := 500 - s.Image.RetainedLen(); lost < hole/100 || lost > hole/smallest+2 {
+			t.Errorf("at byte %d, %d messages are lost, %v", i, lost, s.Damage)
+		}
+	}
+}
+
+// TestSnapshotForged: what looks like chunks within a payload is none, wherever the
+// file is cut, and however much longer a length is.
+func TestSnapshotForged(t *testing.T) {
+	forged := sessionChunk{client: "forged", expiry: neverEnds}
+	sub := subscriptionChunk{client: "forged", filter: "#", qos: 1}
+	bait := string(bytes.Repeat(sub.append(forged.append(nil)), 5))
+	for _, payload := range []string{bait, bait + strings.Repeat("x", windowSize)} {
+		im := NewImage()
+		for i, topic := range []string{"a", "b", "c"} {
+			im.Retain(&Message{Topic: topic, Payload: payload, Expires: Never, Stored: uint64(i + 1), Properties: user("k", "v")})
+		}
+		whole := written(t, im, Stamp{ID: 1})
+		look := func(b []byte) {
+			t.Helper()
+			s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Image.SessionsLen() > 0 || s.Image.SubscriptionsLen() > 0 {
+				t.Errorf("there is a session, %v", s.Damage)
+			}
+		}
+		at2 := chunkAt(t, whole, kindMessage, 1)
+		for n := at2; n < at2+headSize+messageSize+len(bait); n++ {
+			look(whole[:n])
+		}
+		for _, i := range []int{at2 + 4, at2 + headSize + 16} { // the chunk's length, the payload's
+			for bit := range 32 {
+				if b := at(whole, i+bit/8, whole[i+bit/8]|128>>(bit%8)); !bytes.Equal(b, whole) {
+					look(b)
+				}
+			}
+		}
+	}
+}
+
 // TestSnapshotNumbersLost: where midge's chunk is missing, deliveries get numbers that
 // neither those that were lost nor later ones can be.
 func TestSnapshotNumbersLost(t *testing.T) {

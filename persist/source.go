@@ -46,6 +46,27 @@ func (s *source) peek(n int) []byte {
 	return s.buf[s.start:min(s.start+n, s.end)]
 }
 
+// look looks at n bytes that are off bytes ahead, at most windowSize; there are
+// fewer at the end. Beyond the window it can only where the file can be read
+// anywhere; ok tells whether it could.
+func (s *source) look(off int64, n int) (b []byte, ok bool) {
+	n = int(max(0, min(int64(n), s.left()-off)))
+	if off+int64(n) <= int64(len(s.buf)) {
+		b = s.peek(int(off) + n)
+		return b[min(int(off), len(b)):], true
+	}
+	r, ok := s.r.(io.ReaderAt)
+	if !ok {
+		return nil, false
+	}
+	b = make([]byte, n)
+	n, err := r.ReadAt(b, s.at+off)
+	if err != nil && err != io.EOF {
+		s.failed(err, s.at+off+int64(n))
+	}
+	return b[:n], true
+}
+
 // fill has n bytes in the window, unless the file ends.
 func (s *source) fill(n int) {
 	s.end = copy(s.buf, s.buf[s.start:s.end])
