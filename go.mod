@@ -7,3 +7,5 @@ require (
 	golang.org/x/crypto v0.59.0
 	golang.org/x/sys v0.50.0
 )
+
+require golang.org/x/term v0.48.0

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"midge/auth"
 	"midge/broker"
 	"midge/conf"
 )
@@ -49,7 +50,12 @@ func (e *usageError) Error() string { return e.text }
 const maxPorts = 10
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 1 && args[1] == "db" {
+	switch {
+	case filepath.Base(args[0]) == "mosquitto_passwd":
+		return passwd("mosquitto_passwd", true, args[1:], stdout, stderr)
+	case len(args) > 1 && args[1] == "passwd":
+		return passwd("midge passwd", false, args[2:], stdout, stderr)
+	case len(args) > 1 && args[1] == "db":
 		return db(args[2:], stdout, stderr)
 	}
 	cmd, err := parse(args[1:])
@@ -73,6 +79,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return broker.ExitOK
 	}
 	return start(cmd, stdout, stderr)
+}
+
+// passwd is the command that writes password files.
+func passwd(name string, legacy bool, args []string, stdout, stderr io.Writer) int {
+	c := auth.Passwd{Name: name, Legacy: legacy, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
+	return c.Run(args)
 }
 
 // start reads the configuration and runs the broker.
@@ -216,6 +228,7 @@ Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
        [--tls-keylog file]
        %[2]s --test-config -c config_file
        %[2]s db [--all] [--json] file
+       %[2]s passwd ...     (write a password file; "%[2]s passwd -h" tells how)
 
  -c : read the configuration from this file. May be given more than
       once: the settings of all files add up.
