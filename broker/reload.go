@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"midge/auth"
 	"midge/broker/core"
@@ -27,7 +28,8 @@ import (
 // What is read from a file of its own (passwords, access rights, certificates) takes
 // part so: a field of plan, a function in prepare's list that fills it or gives the
 // error (a *conf.Error carries lines and an exit status), and a line in install that
-// puts it in force. What is only a value of the Config takes effect in coreConfig,
+// puts it in force; and if it is to be read again by itself when it changes, its name in
+// stampFiles. What is only a value of the Config takes effect in coreConfig,
 // coreListener or logOptions (config.go, run.go) and needs nothing here. What a reload
 // cannot change is named in needRestart.
 
@@ -39,6 +41,7 @@ type plan struct {
 
 	targets   []target                   // the listeners, in order
 	lines     []conf.Line                // warnings
+	stamps    map[string]stamp           // of files that are taken over when they change
 	passwords map[string]*auth.Passwords // by file
 	acls      map[string]*auth.ACL       // by file
 	accesses  accesses                   // made of them
@@ -67,6 +70,7 @@ func (s *Server) plan(c *conf.Config) *plan {
 func (p *plan) prepare() error {
 	for _, step := range [...]func(*plan) error{
 		(*plan).resolve,
+		(*plan).stampFiles,
 		(*plan).readPasswords,
 		(*plan).readACLs,
 		(*plan).secure,
@@ -165,6 +169,7 @@ func (s *Server) undo(p *plan) {
 // install puts in force what the plan made: listeners and what else was loaded.
 func (s *Server) install(p *plan, now core.Time) {
 	s.sayLines(p.lines)
+	s.files.set(p.stamps, time.Duration(p.conf.WatchFilesInterval)*time.Second)
 	s.logins.install(p.passwords)
 	s.accesses = p.accesses
 	s.core.Guard(p.accesses.away)
@@ -240,6 +245,7 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 	}
 	if err != nil {
 		s.log.Logf(core.LogError, "Error: The configuration stays as it was.")
+		s.files.failed(p.stamps)
 	} else {
 		s.apply(p, s.now())
 	}

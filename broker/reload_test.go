@@ -265,3 +265,37 @@ func TestReloadStorm(t *testing.T) {
 	}
 	s.connect("b", 4, "clean").lives()
 }
+
+// TestFilesTakenOver: password and ACL files that change are read again without a signal.
+func TestFilesTakenOver(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes the time of two looks")
+	}
+	name := passwordFile(t, "joe:secret")
+	acl := passwordFile(t)
+	replacePasswords(t, acl, "user joe\ntopic a\n")
+	s := serve(t, "watch_files_interval 1\npassword_file "+name+"\nacl_file "+acl+"\nlistener {port} 127.0.0.1\n")
+	joe := s.connect("joe", 5, "clean user=joe password=secret")
+	joe.send("PUBLISH a 'x' qos=1 id=1")
+	joe.expect("PUBACK 1 rc=10")
+	replacePasswords(t, acl, "user joe\ntopic b\n")
+	s.await("Reading again what changed: " + acl + ".")
+	joe.lives()
+	joe.send("PUBLISH a 'x' qos=1 id=1")
+	joe.expect("PUBACK 1 rc=87")
+	replacePasswords(t, name, "joe:secret\n")
+	s.await("Error: What the files said before stays in force.")
+	joe.lives()
+	if !s.knock(5, s.port, "user=joe password=secret") {
+		t.Error("the old passwords are not in force")
+	}
+	replacePasswords(t, name, hashed(t, 1, "joe:new", "ann:secret"))
+	s.await("Reading again what changed: " + name + ".")
+	joe.expect("DISCONNECT 87", "close")
+	for words, want := range map[string]bool{"user=joe password=secret": false, "user=joe password=new": true, "user=ann password=secret": true} {
+		if s.knock(5, s.port, words) != want {
+			t.Errorf("%s: %v", words, !want)
+		}
+	}
+}

@@ -37,6 +37,7 @@ type Server struct {
 	poll    *loop.Poller
 	core    *core.Broker
 	logins  *logins
+	files   *fileWatch
 	accesses
 	reserve *loop.Reserve
 	notify  *notifier   // the service manager; nil without one
@@ -91,6 +92,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	s.core = core.New(coreConfig(c, s.version, shutAccess(c)), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
 	log.public.to = s.core
 	s.openLogins()
+	s.files = newFileWatch(func(names []string) { poll.Post(func() { s.refresh(names) }) })
 	return s, nil
 }
 
@@ -234,6 +236,7 @@ func (s *Server) shut() {
 		}
 	}
 	s.logins.pool.close()
+	s.files.close()
 	if s.guard.stop != nil {
 		close(s.guard.stop)
 	}

@@ -30,7 +30,8 @@
 // for the port of a listener line, since an address may hang on it); names
 // that once meant something elsewhere are warnings too; per_listener_settings,
 // password_file and acl_file are not called deprecated; retry_interval works.
-// failed_logins_burst and failed_logins_per_minute are midge's own.
+// watch_files_interval, failed_logins_burst and failed_logins_per_minute are midge's
+// own.
 //
 // Foreign bytes are read within limits: a line of 1 MiB, 64 MiB in all, 1000
 // included files and directories, 10000 sections (listener, connection and plugin
@@ -67,6 +68,9 @@ type Config struct {
 	AllowAnonymous bool
 	// PasswordFile says who may connect, likewise; empty: nobody is asked.
 	PasswordFile string
+	// WatchFilesInterval is the time in seconds between two looks at password and ACL
+	// files, which are read again when they changed; at 0 a reload alone reads them.
+	WatchFilesInterval int
 	// ACLFile says what clients may do, likewise; empty: anything.
 	ACLFile string
 	// CheckRetainSource has a retained message delivered only while whoever published
@@ -263,6 +267,7 @@ func defaultConfig() *Config {
 	return &Config{
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            defaultAutoIDPrefix,
+		WatchFilesInterval:      5,
 		FailedLoginsBurst:       100,
 		FailedLoginsPerMinute:   60,
 		MaxInflightMessages:     20,

@@ -14,6 +14,7 @@ func TestDefaults(t *testing.T) {
 		AllowAnonymous:          true,
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            "auto-",
+		WatchFilesInterval:      5,
 		FailedLoginsBurst:       100,
 		FailedLoginsPerMinute:   60,
 		MaxInflightMessages:     20,

@@ -30,6 +30,7 @@ func securityOptions() []option {
 		{name: "failed_logins_burst", value: integer, set: limit(func(c *Config) *int { return &c.FailedLoginsBurst })},
 		{name: "failed_logins_per_minute", value: integer, set: limit(func(c *Config) *int { return &c.FailedLoginsPerMinute })},
 		{name: "acl_file", value: text, scope: either, need: listenerIfOwned, set: setACLFile},
+		{name: "watch_files_interval", value: integer, set: limit(func(c *Config) *int { return &c.WatchFilesInterval })},
 		{name: "psk_file", value: text, scope: either, need: listenerIfOwned, state: never, why: whyPSK, set: setPSKFile},
 		{name: "allow_zero_length_clientid", value: boolean, scope: either, need: listenerIfOwned, set: setAllowZeroLengthClientID},
 		{name: "auto_id_prefix", value: text, scope: either, need: listenerIfOwned, once: true, set: setAutoIDPrefix,

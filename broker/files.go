@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"midge/broker/core"
+)
+
+// stamp tells a file from what it was before. The zero stamp is of no file.
+type stamp struct {
+	inode      uint64
+	size       int64
+	sec, nanos int64 // of the last change
+}
+
+// stampOf looks at a file, or what a symbolic link leads to.
+func stampOf(name string) stamp {
+	info, err := os.Stat(name)
+	if err != nil {
+		return stamp{}
+	}
+	s := stamp{size: info.Size(), sec: info.ModTime().Unix(), nanos: int64(info.ModTime().Nanosecond())}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = uint64(st.Ino)
+	}
+	return s
+}
+
+// fileWatch looks at files every so often, beside the loop, and tells of those that are
+// not the ones in force any more. Only one that two looks find the same is told of, for
+// it may be half written; and only once, for it may be no good.
+type fileWatch struct {
+	tell func(names []string) // called on the watch's goroutine
+
+	mu    sync.Mutex
+	files map[string]*watched
+	every time.Duration // 0: never
+	wake  chan struct{} // every has changed
+	over  bool
+}
+
+// watched is what is known of a file.
+type watched struct{ inForce, last, told stamp }
+
+func newFileWatch(tell func([]string)) *fileWatch {
+	return &fileWatch{tell: tell, files: make(map[string]*watched), wake: make(chan struct{}, 1)}
+}
+
+// set says which files are in force. The stamps are from before they were read. The
+// goroutine is started when first needed.
+func (w *fileWatch) set(files map[string]stamp, every time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.every == 0
+	w.every = every
+	clear(w.files)
+	for name, s := range files {
+		w.files[name] = &watched{inForce: s, last: s, told: s}
+	}
+	if every > 0 && first {
+		go w.run()
+	} else {
+		w.rouse()
+	}
+}
+
+// failed says that these were read and are no good.
+func (w *fileWatch) failed(files map[string]stamp) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, s := range files {
+		if f := w.files[name]; f != nil {
+			f.told = s
+		}
+	}
+}
+
+// close ends the goroutine.
+func (w *fileWatch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.rouse()
+}
+
+func (w *fileWatch) rouse() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *fileWatch) run() {
+	for {
+		every, on := w.interval()
+		if !on {
+			return
+		}
+		select {
+		case <-time.After(every):
+			if names := w.look(); len(names) > 0 {
+				w.tell(names)
+			}
+		case <-w.wake:
+		}
+	}
+}
+
+// interval is the time between two looks; on is false when there is to be none.
+func (w *fileWatch) interval() (every time.Duration, on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		w.every = 0
+	}
+	return w.every, w.every > 0
+}
+
+// look finds the files that changed and hold still. The disk is asked without the lock,
+// for it may take its time.
+func (w *fileWatch) look() (changed []string) {
+	w.mu.Lock()
+	names := slices.Sorted(maps.Keys(w.files))
+	w.mu.Unlock()
+	for _, name := range names {
+		if w.compare(name, stampOf(name)) {
+			changed = append(changed, name)
+		}
+	}
+	return changed
+}
+
+// compare takes in what a file is like now, and says whether to tell of it.
+func (w *fileWatch) compare(name string, now stamp) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.files[name]
+	if f == nil {
+		return false
+	}
+	still := f.last == now
+	f.last = now
+	if !still || now == f.inForce || now == f.told {
+		return false
+	}
+	f.told = now
+	return true
+}
+
+// stampFiles notes what the files of their own are like before they are read.
+func (p *plan) stampFiles() error {
+	p.stamps = make(map[string]stamp)
+	names := []string{p.conf.ACLFile}
+	for _, t := range p.targets {
+		names = append(names, t.PasswordFile, t.ACLFile)
+	}
+	for _, name := range names {
+		if name != "" {
+			p.stamps[name] = stampOf(name)
+		}
+	}
+	return nil
+}
+
+// refresh reads files that changed again, with the configuration that is in force.
+func (s *Server) refresh(names []string) {
+	if s.reloading {
+		s.reloadNext = true // it may have read them before they changed
+		return
+	}
+	s.reloading = true
+	s.log.Logf(core.LogInfo, "Reading again what changed: %s.", strings.Join(names, ", "))
+	p := s.plan(s.conf)
+	go func() {
+		err := p.prepare()
+		s.poll.Post(func() { s.refreshed(p, err) })
+	}()
+}
+
+// refreshed puts in force what the files say now, all or nothing.
+func (s *Server) refreshed(p *plan, err error) {
+	if err != nil {
+		s.report(err)
+		s.log.Logf(core.LogError, "Error: What the files said before stays in force.")
+		s.files.failed(p.stamps)
+	} else {
+		s.match(p)
+		p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
+		s.install(p, s.now())
+		s.core.Recheck(s.now())
+	}
+	s.settled()
+}
