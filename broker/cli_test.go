@@ -280,7 +280,7 @@ func started(config string) []string {
 	return []string{
 		runningAs(),
 		"mosquitto version " + version + " starting", config,
-		"Bridge support NOT available.", "Persistence support NOT available.", "TLS support available.",
+		"Bridge support NOT available.", "Persistence support available.", "TLS support available.",
 		"TLS-PSK support NOT available.", "Websockets support NOT available.",
 	}
 }

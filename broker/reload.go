@@ -232,6 +232,12 @@ func needRestart(old, now *conf.Config) (names []string) {
 	if old.PidFile != now.PidFile {
 		names = append(names, "pid_file")
 	}
+	if old.Persistence != now.Persistence {
+		names = append(names, "persistence")
+	}
+	if old.Persistence && old.PersistencePath() != now.PersistencePath() {
+		names = append(names, "persistence_file", "persistence_location")
+	}
 	return names
 }
 
@@ -268,6 +274,7 @@ func (s *Server) apply(p *plan, now core.Time) {
 	s.conf = p.conf
 	s.log.Configure(logOptions(p.conf, s.options))
 	s.core.Configure(coreConfig(p.conf, s.version, p.accesses.away), now)
+	s.db.configure(p.conf, now)
 	s.install(p, now)
 	s.core.Recheck(now)
 	if names := needRestart(s.started, p.conf); names != nil {

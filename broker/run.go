@@ -11,6 +11,7 @@ import (
 	"midge/broker/core"
 	"midge/broker/loop"
 	"midge/conf"
+	"midge/persist"
 )
 
 // Exit statuses of the process, mosquitto's.
@@ -29,6 +30,8 @@ type Options struct {
 	KeyLog  string   // gets the secrets of TLS connections; "" is none
 	Verbose bool
 	Quiet   bool
+
+	disk func(persist.Folder) persist.Disk // for tests: takes the folder's place
 
 	HostsDir string // where hosts.allow and hosts.deny are
 }
@@ -59,7 +62,7 @@ func Run(c *conf.Config, o Options) (status int) {
 	sayStart(log, c, Compatible(o.Version))
 	s, err := newServer(c, o, log)
 	if err != nil {
-		log.Logf(core.LogError, "Error: %v", err)
+		sayNotStarted(log, err)
 		return ExitFailed
 	}
 	defer func() {
@@ -134,7 +137,7 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
-	for _, f := range [...]string{"Bridge support NOT", "Persistence support NOT", "TLS support", "TLS-PSK support NOT", "Websockets support NOT"} {
+	for _, f := range [...]string{"Bridge support NOT", "Persistence support", "TLS support", "TLS-PSK support NOT", "Websockets support NOT"} {
 		log.Logf(core.LogInfo, "%s available.", f)
 	}
 	if c.LocalOnly {
@@ -251,7 +254,7 @@ func (s *Server) signal(sig os.Signal) {
 	case syscall.SIGHUP:
 		s.reload()
 	case syscall.SIGUSR1:
-		s.log.Logf(core.LogWarning, "Warning: There is no database to save, persistence is not built yet.")
+		s.db.save()
 	case syscall.SIGUSR2:
 		s.dumpSubscriptions()
 	}

@@ -34,6 +34,7 @@ type Server struct {
 	options Options
 	version string
 	log     *Log
+	db      *database // nil without persistence
 	poll    *loop.Poller
 	core    *core.Broker
 	logins  *logins
@@ -89,7 +90,15 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
 	s.logins = newLogins()
-	s.core = core.New(coreConfig(c, s.version, shutAccess(c)), core.Options{Log: log, Rand: newRand(), Control: s.control}, s.now())
+	if c.Persistence {
+		if err := s.openStore(); err != nil {
+			reserve.Close()
+			poll.Close()
+			return nil, err
+		}
+	}
+	s.core = core.New(coreConfig(c, s.version, shutAccess(c)), core.Options{Log: log, Rand: newRand(), Control: s.control, Recorder: s.recorder()}, s.now())
+	s.startStore()
 	log.public.to = s.core
 	s.openLogins()
 	s.files = newFileWatch(func(names []string) { poll.Post(func() { s.refresh(names) }) })
@@ -137,7 +146,9 @@ func (s *Server) turn() error {
 	s.logins.next()
 	s.core.Tick(now)
 	s.log.Publish(now)
+	s.hand(now)
 	s.flushAll(now)
+	s.hand(now) // what the flush brought about
 	s.closeAll()
 	s.log.Flush()
 	return nil
@@ -148,7 +159,7 @@ func (s *Server) timeout() int {
 	if len(s.again) > 0 || s.log.Unpublished() {
 		return 0
 	}
-	next := min(s.core.Next(), s.logins.due())
+	next := min(s.core.Next(), s.logins.due(), s.db.due())
 	if next == persist.Never {
 		return -1
 	}
@@ -235,6 +246,7 @@ func (s *Server) shut() {
 			s.drop(c)
 		}
 	}
+	s.closeStore()
 	s.logins.pool.close()
 	s.files.close()
 	if s.guard.stop != nil {

@@ -90,9 +90,6 @@ type Config struct {
 
 	GlobalMaxConnections int // sockets of all listeners at once
 	GlobalMaxClients     int // sessions, connected or stored
-	// MemoryLimit is how many bytes the broker's state may take, 0 for any number.
-	// It may exceed 32 bits.
-	MemoryLimit int64
 
 	MaxInflightMessages int // unacknowledged QoS 1 and 2 per client and direction, up to 65534
 	MaxInflightBytes    int // payload bytes in flight per client
@@ -121,6 +118,13 @@ type Config struct {
 	SysInterval int
 
 	EnableControlAPI bool // topics of $CONTROL/ are answered
+
+	Persistence         bool   // sessions and messages outlive the process
+	PersistenceFile     string // its name; see PersistencePath
+	PersistenceLocation string // the folder it is in; empty: where the process is
+	PersistenceSync     int    // seconds between syncs of the journal; SyncAlways, SyncOff
+	AutosaveInterval    int    // seconds, or changes, between snapshots; 0: none of their own
+	AutosaveOnChanges   bool   // AutosaveInterval counts changes
 
 	SetTCPNoDelay bool
 	PidFile       string // empty: none is written
@@ -203,6 +207,20 @@ func (l *Listener) Endpoint() Endpoint {
 	return Endpoint{Port: l.Port, Host: l.Host, Path: l.Path, Domain: l.SocketDomain, Interface: l.BindInterface}
 }
 
+// The values of PersistenceSync that are no time.
+const (
+	SyncAlways = 0  // an acknowledgement waits until what it stands for is synced
+	SyncOff    = -1 // the system syncs when it likes
+)
+
+// PersistencePath is where the persistence file is.
+func (c *Config) PersistencePath() string {
+	if c.PersistenceLocation == "" {
+		return c.PersistenceFile
+	}
+	return c.PersistenceLocation + "/" + c.PersistenceFile
+}
+
 // LocalListeners returns the listeners of local-only mode: the two loopback
 // addresses at each of the ports, at DefaultPort if there are none. Generated client
 // ids begin with "auto-" there, whatever the file says, as in mosquitto 2.1.
@@ -276,6 +294,8 @@ func defaultConfig() *Config {
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,
+		PersistenceFile:         "mosquitto.db",
+		AutosaveInterval:        1800,
 		User:                    DefaultUser,
 		LogDest:                 ToStderr,
 		LogFacility:             facilityDaemon,

@@ -2,7 +2,6 @@ package conf
 
 import (
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -23,6 +22,8 @@ func TestDefaults(t *testing.T) {
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,
+		PersistenceFile:         "mosquitto.db",
+		AutosaveInterval:        1800,
 		User:                    "mosquitto",
 		LogDest:                 ToStderr,
 		LogFacility:             3,
@@ -76,10 +77,16 @@ func TestValues(t *testing.T) {
 		{"global_max_connections 5", func(c *Config) any { return c.GlobalMaxConnections }, 5},
 		{"global_max_connections -1", func(c *Config) any { return c.GlobalMaxConnections }, 0},
 		{"global_max_clients 6", func(c *Config) any { return c.GlobalMaxClients }, 6},
-		{"memory_limit 8589934592", func(c *Config) any { return c.MemoryLimit }, int64(8589934592)},
-		{"memory_limit 50MB", func(c *Config) any { return c.MemoryLimit }, int64(50)},
-		{"memory_limit x", func(c *Config) any { return c.MemoryLimit }, int64(0)},
-		{"memory_limit 99999999999999999999", func(c *Config) any { return c.MemoryLimit }, int64(math.MaxInt64)},
+		{"persistence true", func(c *Config) any { return c.Persistence }, true},
+		{"retained_persistence 1", func(c *Config) any { return c.Persistence }, true},
+		{"persistence_file a b", func(c *Config) any { return c.PersistencePath() }, "a b"},
+		{"persistence_location /x/", func(c *Config) any { return c.PersistencePath() }, "/x//mosquitto.db"},
+		{"persistence_sync 60", func(c *Config) any { return c.PersistenceSync }, 60},
+		{"persistence_sync always", func(c *Config) any { return c.PersistenceSync }, SyncAlways},
+		{"persistence_sync off", func(c *Config) any { return c.PersistenceSync }, SyncOff},
+		{"autosave_interval 5", func(c *Config) any { return c.AutosaveInterval }, 5},
+		{"autosave_interval -5", func(c *Config) any { return c.AutosaveInterval }, 0},
+		{"autosave_on_changes true", func(c *Config) any { return c.AutosaveOnChanges }, true},
 		{"persistent_client_expiration 5s", func(c *Config) any { return c.PersistentClientExpiration }, int64(5)},
 		{"persistent_client_expiration 2h", func(c *Config) any { return c.PersistentClientExpiration }, int64(7200)},
 		{"persistent_client_expiration 2d", func(c *Config) any { return c.PersistentClientExpiration }, int64(172800)},

@@ -81,19 +81,12 @@ func setPacketBufferSize(s *statement) error {
 	return nil
 }
 
-// setMemoryLimit takes what mosquitto does not look at closely: 50MB is 50. That
-// is said, for it is never meant.
+// setMemoryLimit checks what is not validated otherwise: 50MB is 50.
 func setMemoryLimit(s *statement) error {
-	digits := leadingDigits(s.text)
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if n < 0 {
-		return failValue(s.name, digits)
+	if d := leadingDigits(s.text); d != "" && d[0] == '-' {
+		return failValue(s.name, d)
 	}
-	s.file.cfg.MemoryLimit = n
-	if err == nil && digits == s.text {
-		return nil
-	}
-	return s.file.say(ClassWarning, "Warning: The '%s' value (%s) is not a number of bytes, using %d.", s.name, s.text, n)
+	return nil
 }
 
 // expirationUnit returns the seconds a last letter of

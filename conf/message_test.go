@@ -75,6 +75,9 @@ func TestErrors(t *testing.T) {
 
 		// Persistence.
 		{"persistence_file a\npersistence_file a", "Error: Duplicate 'persistence_file' value in configuration."},
+		{"persistence_sync 0", "Error: Invalid 'persistence_sync' value (0)."},
+		{"persistence_sync never", "Error: Invalid 'persistence_sync' value (never)."},
+		{"persistence_sync 86401", "Error: Invalid 'persistence_sync' value (86401)."},
 		{"persistence maybe", "Error: Invalid 'persistence' value (maybe)."},
 
 		// Logging.
@@ -276,8 +279,6 @@ func TestSaid(t *testing.T) {
 		{"retry_interval soon", []string{"W Warning: Invalid 'retry_interval' value (soon), messages are not sent again."}},
 		{"retry_interval 20", nil},
 
-		{"memory_limit 50MB", []string{"W Warning: The 'memory_limit' value (50MB) is not a number of bytes, using 50."}},
-		{"memory_limit x", []string{"W Warning: The 'memory_limit' value (x) is not a number of bytes, using 0."}},
 		{"sys_interval 10s", []string{"W Warning: The 'sys_interval' value (10s) is not a number, using 10."}},
 		{"sys_interval 1.5", []string{"W Warning: The 'sys_interval' value (1.5) is not a number, using 1."}},
 		{"sys_interval 08", []string{"W Warning: The 'sys_interval' value (08) is not a number, using 8."}},
@@ -326,10 +327,10 @@ func TestBridgeSaid(t *testing.T) {
 // TestOwnErrorsFirst: what midge has not is reported after the last line, once
 // for each option and value, and not at all if mosquitto would complain.
 func TestOwnErrorsFirst(t *testing.T) {
-	text := []string{"persistence true", "listener 9001", "protocol websockets", "persistence true",
+	text := []string{"memory_limit 1", "listener 9001", "protocol websockets", "memory_limit 1",
 		"log_dest syslog", "log_dest topic", "log_dest dlt", "log_dest stdout", "listener 9002", "protocol http_api"}
 	want := []string{
-		"E Error: The 'persistence' option is not built yet in midge.", at("1"),
+		"E Error: The 'memory_limit' option is not built yet in midge.", at("1"),
 		"E Error: The 'protocol websockets' option is not built yet in midge.", at("3"),
 		"E Error: The 'log_dest dlt' option is not supported by midge: it does not speak DLT.", at("7"),
 		"E Error: The 'protocol http_api' option is not built yet in midge.", "E Error found at main.conf:10.",

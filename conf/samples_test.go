@@ -22,18 +22,16 @@ func readFile(t *testing.T, name string) string {
 // has not got is all there is against it.
 func TestSamples(t *testing.T) {
 	rows := map[string][]string{
-		"edge-gateway": {"persistence 6", "persistence_location 7", "autosave_interval 8",
+		"edge-gateway": {
 			"connection 30", "address 31", "round_robin 32", "bridge_protocol_version 33", "remote_clientid 34", "remote_username 35",
 			"remote_password 36", "local_clientid 37", "start_type 38", "restart_timeout 40", "keepalive_interval 41", "cleansession 42",
 			"try_private 43", "bridge_attempt_unsubscribe 44", "notifications 45", "notification_topic 46", "bridge_cafile 47",
 			"bridge_tls_version 48", "bridge_insecure 49", "topic 52", "threshold 63", "idle_timeout 64", "notifications_local_only 66"},
-		"high-volume-telemetry": {"persistence 11", "persistence_location 12", "persistence_file 13", "autosave_on_changes 14",
-			"autosave_interval 15"},
-		"home-automation": {"persistence 9", "persistence_location 10", "persistence_file 11", "autosave_interval 13",
-			"protocol websockets 38"},
-		"test-dev":           nil,
-		"vps-tls":            {"persistence 9", "persistence_location 10", "autosave_interval 11"},
-		"websockets-browser": {"websockets_headers_size 23", "protocol websockets 35"},
+		"high-volume-telemetry": {"memory_limit 18"},
+		"home-automation":       {"protocol websockets 38"},
+		"test-dev":              nil,
+		"vps-tls":               nil,
+		"websockets-browser":    {"websockets_headers_size 23", "protocol websockets 35"},
 	}
 	entries, err := os.ReadDir("testdata/samples")
 	if err != nil || len(entries) != len(rows) {
@@ -151,7 +149,7 @@ func TestExampleUncommented(t *testing.T) {
 // TestExampleDefaults: a line that shows a default changes nothing.
 func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
-		"bind_address": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
+		"bind_address": true, "persistence_location": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
 		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true, "acl_file": true, "clientid_prefixes": true,
 		"certfile": true, "keyfile": true, "cafile": true, "capath": true, "crlfile": true, "tls_version": true, "ciphers": true}
 	needs := map[string]bool{"certfile": true, "keyfile": true, "cafile": true, "capath": true}

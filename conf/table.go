@@ -63,7 +63,7 @@ func limitOptions() []option {
 			set: aliases(func(l *Listener) *int { return &l.MaxTopicAlias })},
 		{name: "max_topic_alias_broker", value: integer, scope: perListener, need: someListener,
 			set: aliases(func(l *Listener) *int { return &l.MaxTopicAliasBroker })},
-		{name: "memory_limit", value: integer64, set: setMemoryLimit},
+		{name: "memory_limit", value: integer64, state: notYet, set: setMemoryLimit},
 		{name: "persistent_client_expiration", value: word, set: setPersistentClientExpiration},
 		{name: "retain_available", value: boolean, set: flag(func(c *Config) *bool { return &c.RetainAvailable })},
 		{name: "retain_expiry_interval", value: integer, set: setRetainExpiryInterval},
@@ -80,12 +80,13 @@ func limitOptions() []option {
 
 func persistenceOptions() []option {
 	return []option{
-		{name: "persistence", value: boolean, state: notYet},
-		{name: "retained_persistence", of: "persistence", value: boolean, state: notYet},
-		{name: "persistence_file", value: text, once: true, state: notYet},
-		{name: "persistence_location", value: text, once: true, state: notYet},
-		{name: "autosave_interval", value: integer, state: notYet},
-		{name: "autosave_on_changes", value: boolean, state: notYet},
+		{name: "persistence", value: boolean, set: flag(func(c *Config) *bool { return &c.Persistence })},
+		{name: "retained_persistence", of: "persistence", value: boolean, set: flag(func(c *Config) *bool { return &c.Persistence })},
+		{name: "persistence_file", value: text, once: true, set: setPersistenceFile},
+		{name: "persistence_location", value: text, once: true, set: setPersistenceLocation},
+		{name: "persistence_sync", value: word, set: setPersistenceSync},
+		{name: "autosave_interval", value: integer, set: limit(func(c *Config) *int { return &c.AutosaveInterval })},
+		{name: "autosave_on_changes", value: boolean, set: flag(func(c *Config) *bool { return &c.AutosaveOnChanges })},
 	}
 }
 

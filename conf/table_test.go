@@ -107,6 +107,8 @@ func sample(r row) string {
 		return strings.Repeat("a0", 20)
 	case "persistent_client_expiration":
 		return "2d"
+	case "persistence_sync":
+		return "60"
 	case "max_packet_size":
 		return "1000"
 	case "plugin_load":

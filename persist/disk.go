@@ -100,3 +100,39 @@ func (f osFile) Size() (int64, error) {
 	}
 	return s.Size(), nil
 }
+
+// errInUse says that another process has the lock.
+var errInUse = errors.New("another broker uses it")
+
+// Lock keeps other brokers from a file and its journal as long as this process
+// lives, or until unlock. Where the folder takes no locks there is none.
+func (f Folder) Lock(name string) (unlock func(), err error) {
+	path := f.path(name + ".lock")
+	for {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return func() {}, nil // the journal will say what is wrong here
+		}
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == unix.EWOULDBLOCK {
+			file.Close()
+			return nil, errInUse
+		}
+		if err != nil || sameFile(file, path) {
+			return func() {
+				os.Remove(path)
+				file.Close()
+			}, nil
+		}
+		file.Close() // who had it has just removed it
+	}
+}
+
+func sameFile(file *os.File, path string) bool {
+	have, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(have, there)
+}

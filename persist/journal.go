@@ -81,9 +81,7 @@ func newJournal(o Options, r *Recovery) *journal {
 		j.size += s.Size
 	}
 	j.grown = j.limit()
-	if o.Sync != SyncAlways && o.Sync != SyncOff {
-		j.ticker = time.Tick(time.Duration(o.Sync))
-	}
+	j.setSync(o.Sync)
 	return j
 }
 
@@ -113,13 +111,23 @@ func (j *journal) begin(r *Recovery) {
 // newID is a snapshot's, never 0.
 func newID() uint64 { return rand.Uint64() | 1 }
 
-func (j *journal) run(work <-chan *Batch, saves <-chan struct{}, stop <-chan struct{}) {
+// setSync says when a record is safe.
+func (j *journal) setSync(to Sync) {
+	j.o.Sync, j.ticker = to, nil
+	if to != SyncAlways && to != SyncOff {
+		j.ticker = time.Tick(time.Duration(to))
+	}
+}
+
+func (j *journal) run(s *Store) {
 	for {
 		select {
-		case b := <-work:
+		case b := <-s.work:
 			j.take(b)
-		case <-saves:
+		case <-s.saves:
 			j.save()
+		case to := <-s.syncs:
+			j.setSync(to)
 		case r := <-j.saved:
 			j.finish(r)
 		case err := <-j.synced:
@@ -128,9 +136,9 @@ func (j *journal) run(work <-chan *Batch, saves <-chan struct{}, stop <-chan str
 			j.syncBeside()
 		case <-j.retry:
 			j.save()
-		case <-stop:
+		case <-s.stop:
 			select {
-			case b := <-work:
+			case b := <-s.work:
 				j.take(b)
 			default:
 			}

@@ -11,7 +11,7 @@ import (
 
 // Recovery is what was found on a disk, and the state that it makes: the
 // snapshot, and on top of it the journal's segments that it asks for. Nothing on the
-// disk is changed by looking; Start puts aside what cannot be used.
+// disk is changed by looking; a Store puts aside what cannot be used.
 //
 //	snapshot                     segments
 //	none                         all, from the first on
@@ -78,7 +78,7 @@ func Recover(d Disk, name string, progress func(done, total int64)) (*Recovery, 
 		return nil, err
 	}
 	names, err := d.List()
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a folder that is missing has nothing in it
 		return nil, err
 	}
 	if err := r.replay(d, segmentsOf(name, names), progress); err != nil {

@@ -25,11 +25,15 @@ type Store struct {
 
 	spare   *Batch
 	sent    *Batch // on its way; nil when there is none
-	changes int    // since Save, of what autosave_on_changes counts
+	changes int    // that autosave_on_changes counts
 	work    chan *Batch
 	saves   chan struct{}
+	syncs   chan Sync
 	stop    chan struct{}
 	stopped chan struct{}
+
+	journal *journal // not the loop's once it is started
+	from    *Recovery
 }
 
 // Options of a Store.
@@ -71,9 +75,8 @@ func NoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// Start goes on from what Recover found. What is there to be put aside is, in the
-// background as all else. The image is the store's from now on.
-func Start(o Options, r *Recovery) *Store {
+// NewStore takes changes in, to go on from what Recover found once it is started.
+func NewStore(o Options, r *Recovery) *Store {
 	if o.Least == 0 {
 		o.Least = 64 << 20
 	}
@@ -83,18 +86,23 @@ func Start(o Options, r *Recovery) *Store {
 	if o.RetryMost == 0 {
 		o.RetryMost = time.Minute
 	}
-	s := &Store{
+	return &Store{
 		Batch: new(Batch), spare: new(Batch),
-		work: make(chan *Batch, 1), saves: make(chan struct{}, 1),
+		work: make(chan *Batch, 1), saves: make(chan struct{}, 1), syncs: make(chan Sync, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
+		journal: newJournal(o, r), from: r,
 	}
-	j := newJournal(o, r)
+}
+
+// Start begins to write. The image that was recovered is the store's from now on.
+// What is there to be put aside is, in the background as all else.
+func (s *Store) Start() {
 	go func() {
 		defer close(s.stopped)
-		j.begin(r)
-		j.run(s.work, s.saves, s.stop)
+		s.journal.begin(s.from)
+		s.from = nil
+		s.journal.run(s)
 	}()
-	return s
 }
 
 // Hand gives what was recorded to the journal, unless it is still busy with what it was
@@ -112,7 +120,7 @@ func (s *Store) Hand(now Time, wall int64) {
 
 // Done takes note of a Report. Hand may have something to do then.
 func (s *Store) Done(r Report) {
-	if r.taken {
+	if r.taken && s.sent != nil {
 		s.sent.reset()
 		s.spare, s.sent = s.sent, nil
 	}
@@ -120,23 +128,31 @@ func (s *Store) Done(r Report) {
 
 // Backlog is about how many bytes are still to be written.
 func (s *Store) Backlog() int {
-	n := s.size
+	n := s.Batch.size
 	if s.sent != nil {
 		n += s.sent.size
 	}
 	return n
 }
 
-// Changes is how many there were since Save, as autosave_on_changes counts them.
+// Changes is how many there were, as autosave_on_changes counts them.
 func (s *Store) Changes() int { return s.changes }
 
 // Save has a snapshot made, after the one that is being made, if any.
 func (s *Store) Save() {
-	s.changes = 0
 	select {
 	case s.saves <- struct{}{}:
 	default: // one is remembered
 	}
+}
+
+// SetSync says from now on when a record is safe.
+func (s *Store) SetSync(to Sync) {
+	select {
+	case <-s.syncs: // one that was not looked at
+	default:
+	}
+	s.syncs <- to
 }
 
 // Close writes all that is left and a last snapshot, and waits for it.

@@ -63,7 +63,8 @@ func grow(t *testing.T, disk *memory, seed uint64, change func(*Options)) (*plan
 	p.states[p.pos] = r.Image.lines()
 	r.Image.tellAll(p.tw)
 	number := r.Image.Number()
-	p.Store = Start(o, r)
+	p.Store = NewStore(o, r)
+	p.Store.Start()
 	p.random = &random{rnd: rand.New(rand.NewPCG(seed, 4)), number: number, to: []Recorder{p.tw, p.Store}}
 	return p, nil
 }

@@ -12,8 +12,7 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 	b.number = max(b.number, im.Number())
 	b.pos, b.safe = im.Position(), im.Position()
 	for m := range im.Retained() {
-		b.retained.Set(m.Topic, b.found(m).use())
-		b.account(costRetained)
+		b.retained.Set(m.Topic, (*message)(m))
 		b.stats.RetainedBytes += int64(len(m.Payload))
 	}
 	for s := range im.Sessions() {
@@ -39,14 +38,6 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 	}
 }
 
-// found is a message of the image, which is accounted for with its first user.
-func (b *Broker) found(m *persist.Message) *message {
-	if m.Uses == 0 {
-		b.account((*message)(m).cost())
-	}
-	return (*message)(m)
-}
-
 // restoreSession makes a session, with what does not need others.
 func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 	if old.Expiry == 0 {
@@ -63,7 +54,6 @@ func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 		s.absence.endsAt = old.Gone + Time(s.expiry)*1000
 	}
 	b.sessions[s.id] = s
-	b.account(s.cost() + costAbsence)
 	for sub := range im.SubscriptionsOf(s.id) {
 		b.addSubscription(s, sub)
 	}
@@ -71,12 +61,9 @@ func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 		if s.incoming == nil {
 			s.incoming = make(map[uint16]incoming)
 		}
-		s.incoming[id] = incoming{msg: b.found(m).use()}
-		b.account(costIncoming)
+		s.incoming[id] = incoming{msg: (*message)(m).use()}
 	}
-	if s.will = im.WillOf(s.id); s.will != nil {
-		b.account(costOfWill(s.will))
-	}
+	s.will = im.WillOf(s.id)
 }
 
 // restoreDeliveries fills the session's window and queue.
@@ -97,7 +84,6 @@ func (b *Broker) restoreDeliveries(im *persist.Image, s *Session) {
 			b.restoreInflight(s, d)
 			continue
 		}
-		b.found(old.Message)
 		if s.waiting == nil {
 			s.waiting = new(backlog)
 		}
@@ -127,16 +113,13 @@ func (b *Broker) restoreInflight(s *Session, d delivery) {
 	if w == nil {
 		w = b.newWindow()
 		s.window = w
-		b.account(w.cost())
 	}
 	for 2*w.n >= len(w.slots) && len(w.slots) < 1<<16 || w.slots[int(d.id)&(len(w.slots)-1)].id != 0 {
 		if len(w.slots) == 1<<16 {
 			return // two with one identifier: the older is the one that was sent
 		}
 		w.grow()
-		b.account(w.cost() / 2)
 	}
-	b.found((*persist.Message)(d.msg))
 	w.slots[int(d.id)&(len(w.slots)-1)] = d
 	d.msg.use()
 	w.n++
@@ -162,7 +145,6 @@ func (b *Broker) restoreCursors(im *persist.Image, s *Session) {
 			s.cursors = &cursors{by: make(map[string]*cursor)}
 		}
 		s.cursors.add(cur)
-		b.account(cur.cost())
 	}
 }
 
@@ -172,12 +154,8 @@ func (b *Broker) cutOff(s *Session, now Time) {
 	if s.expiry != noExpiry {
 		s.absence.endsAt = now + Time(s.expiry)*1000
 	}
-	if w := s.will; w != nil {
-		if w.Delay == 0 {
-			b.publishWill(s, now)
-		} else {
-			b.delayWill(s, now)
-		}
+	if s.will != nil {
+		b.delayWill(s, now) // one without a delay too: it is due in the first turn, when all is in place
 	}
 	b.recordSession(s, now)
 }
