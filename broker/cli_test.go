@@ -299,6 +299,9 @@ var localOnly = []string{
 	"Starting in local only mode. Connections will only be possible from clients running on this machine.",
 	"Create a configuration file which defines a listener to allow remote access.",
 	"For more details see https://mosquitto.org/documentation/authentication-methods/",
+	"These two lines, for example, let clients with a password in from everywhere ('midge passwd' makes the file):",
+	"    listener 1883",
+	"    password_file /path/to/file",
 }
 
 // opening are the lines of the sockets of local-only mode; the machine may be

@@ -37,6 +37,12 @@ type listenerInfo struct {
 	TLS      bool   `json:"tls"`
 }
 
+// pluginInfo is a built-in plugin as listPlugins tells of it.
+type pluginInfo struct {
+	Name string `json:"name"`
+	Port int    `json:"port,omitempty"`
+}
+
 // control answers a request of c's, see core.Control.
 func (s *Server) control(c *core.Client, topic string, request []byte) []byte {
 	if topic != controlEndpoint {
@@ -119,7 +125,11 @@ func controlCommand(raw json.RawMessage) (r controlResponse) {
 // controlData is what a command asks for.
 func (s *Server) controlData(command string) any {
 	if command == listPlugins {
-		return map[string]any{"plugins": []any{}}
+		all := []pluginInfo{}
+		for _, p := range s.conf.Plugins {
+			all = append(all, pluginInfo{p.Name, p.Port})
+		}
+		return map[string]any{"plugins": all}
 	}
 	all := []listenerInfo{}
 	for _, l := range s.listeners {
@@ -129,7 +139,7 @@ func (s *Server) controlData(command string) any {
 }
 
 func infoOf(l *conf.Listener) listenerInfo {
-	return listenerInfo{Port: l.Port, Protocol: "mqtt", Address: l.Host, Path: l.Path}
+	return listenerInfo{Port: l.Port, Protocol: "mqtt", Address: l.Host, Path: l.Path, TLS: l.TLS.On()}
 }
 
 // marshal is v as compact JSON.

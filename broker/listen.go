@@ -20,6 +20,7 @@ type listener struct {
 	core    *core.Listener         // what clients that come now are under
 	sockets []socket               // one for each address family, or address of its host name
 	open    int                    // connections
+	hinted  core.Time              // when it was last said why nobody can connect
 	guests  map[*core.Listener]int // connections by what they are under: core, or what it was before a reload
 }
 
@@ -183,6 +184,9 @@ func (s *Server) configure(l *listener, c conf.Listener, w *way) {
 	}
 	if w != nil && w.identity != noIdentity {
 		next.Identity = s.identity
+	}
+	if c.Shut {
+		next.Refused = func() { s.hint(l) }
 	}
 	l.conf, l.core, l.way = c, next, w
 	for under, n := range l.guests {

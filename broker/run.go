@@ -145,11 +145,15 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	}
 }
 
-// sayLocalOnly says who can connect while no listener is configured.
+// sayLocalOnly says who can connect while no listener is configured, and which lines
+// let others: who is sent away by the system leaves no trace in the log.
 func sayLocalOnly(log *Log) {
 	log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
 	log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
 	log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
+	log.Logf(core.LogWarning, "These two lines, for example, let clients with a password in from everywhere ('midge passwd' makes the file):")
+	log.Logf(core.LogWarning, "    listener 1883")
+	log.Logf(core.LogWarning, "    password_file /path/to/file")
 }
 
 // sayLoaded says which configuration is in force.

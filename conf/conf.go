@@ -119,12 +119,13 @@ type Config struct {
 
 	EnableControlAPI bool // topics of $CONTROL/ are answered
 
-	Persistence         bool   // sessions and messages outlive the process
-	PersistenceFile     string // its name; see PersistencePath
-	PersistenceLocation string // the folder it is in; empty: where the process is
-	PersistenceSync     int    // seconds between syncs of the journal; SyncAlways, SyncOff
-	AutosaveInterval    int    // seconds, or changes, between snapshots; 0: none of their own
-	AutosaveOnChanges   bool   // AutosaveInterval counts changes
+	Persistence         bool     // sessions and messages outlive the process
+	PersistenceFile     string   // its name; see PersistencePath
+	PersistenceLocation string   // the folder it is in; empty: where the process is
+	PersistenceSync     int      // seconds between syncs of the journal; SyncAlways, SyncOff
+	AutosaveInterval    int      // seconds, or changes, between snapshots; 0: none of their own
+	AutosaveOnChanges   bool     // AutosaveInterval counts changes
+	Plugins             []Plugin // the built-in ones that are in use
 
 	SetTCPNoDelay bool
 	PidFile       string // empty: none is written
@@ -157,6 +158,7 @@ type Listener struct {
 	PasswordFile            string // who may connect; empty: AllowAnonymous decides, for any user name
 	ACLFile                 string // what its clients may do; empty: anything
 	UseUsernameAsClientID   bool   // whatever a client's own id is
+	Shut                    bool   // nobody can connect, and no option says so: there is none about it
 
 	MaxConnections      int // 0: no limit
 	MaxQoS              int // 0 to 2
@@ -164,6 +166,12 @@ type Listener struct {
 	MaxTopicAliasBroker int // aliases the broker uses, 0 to 65535; 0: none
 
 	TLS TLS
+}
+
+// Plugin is a plugin of mosquitto's in whose place midge does the same.
+type Plugin struct {
+	Name string // as it calls itself
+	Port int    // of its listener; 0 for all of them, and for a Unix socket
 }
 
 // TLS is how a listener does it. File names are as written, empty where there is

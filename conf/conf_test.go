@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	c = mustLoad(t, "listener 1884")
 	listener := Listener{
 		Port: 1884, AcceptProtocolVersions: AllVersions, AllowZeroLengthClientID: true,
-		AutoIDPrefix: "auto-", MaxQoS: 2, MaxTopicAlias: 10, MaxTopicAliasBroker: 10,
+		AutoIDPrefix: "auto-", MaxQoS: 2, MaxTopicAlias: 10, MaxTopicAliasBroker: 10, Shut: true,
 	}
 	if !reflect.DeepEqual(c.Listeners, []Listener{listener}) {
 		t.Errorf("got %+v\nwant %+v", c.Listeners, listener)
@@ -237,6 +237,39 @@ func TestLocalListeners(t *testing.T) {
 	got := mustLoad(t, "").LocalListeners()
 	if len(got) != 2 || got[0].Port != 1883 || got[1].Port != 1883 || !got[0].AllowAnonymous || !got[1].AllowAnonymous {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestShut: listeners that let nobody in because nothing is said about it.
+func TestShut(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                               true,
+		"allow_anonymous false":          false,
+		"allow_anonymous true":           false,
+		"password_file x":                false,
+		"acl_file x":                     true,
+		"listener_allow_anonymous false": false,
+		"plugin /mosquitto_password_file.so\nplugin_opt_password_file x": false,
+		"certfile c\nkeyfile k":                                true,
+		"certfile c\nkeyfile k\nuse_identity_as_username true": false,
+		"certfile c\nkeyfile k\nuse_subject_as_username true":  false,
+	} {
+		if l := mustLoad(t, "listener 1884", text).Listeners[0]; l.Shut != want {
+			t.Errorf("%q: %v", text, l.Shut)
+		}
+	}
+	c := mustLoad(t, "per_listener_settings true", "listener 1884", "listener 1885", "allow_anonymous true")
+	if !c.Listeners[0].Shut || c.Listeners[1].Shut {
+		t.Errorf("got %+v", c.Listeners)
+	}
+}
+
+// TestPluginsInUse: what listPlugins tells.
+func TestPluginsInUse(t *testing.T) {
+	c := mustLoad(t, "plugin_load acl /mosquitto_acl_file.so", "plugin_opt_acl_file y", "listener 1884", "plugin_use acl",
+		"plugin /mosquitto_password_file.so", "plugin_opt_password_file x")
+	if want := []Plugin{{"password-file", 0}, {"acl-file", 1884}}; !slices.Equal(c.Plugins, want) {
+		t.Errorf("got %+v", c.Plugins)
 	}
 }
 

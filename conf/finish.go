@@ -36,6 +36,7 @@ func (l *loader) finish() error {
 	if err := l.finishPlugins(); err != nil {
 		return err
 	}
+	l.listPlugins(l.global.plugins, 0)
 	if l.local {
 		return l.warnUnused()
 	}
@@ -45,6 +46,7 @@ func (l *loader) finish() error {
 			return err
 		}
 		c.Listeners = append(c.Listeners, e)
+		l.listPlugins(listener.plugins, e.Port)
 	}
 	if l.defaultListener == nil {
 		return nil
@@ -58,6 +60,7 @@ func (l *loader) finish() error {
 		d.Port = l.port
 	}
 	c.Listeners = append(c.Listeners, d)
+	l.listPlugins(l.defaultListener.plugins, d.Port)
 	return l.warnOpened(&d)
 }
 
@@ -89,7 +92,14 @@ func (l *loader) effective(own *listener) (e Listener, err error) {
 	if e.PasswordFile, err = l.fileOf(passwordPlugin, own); err == nil {
 		e.ACLFile, err = l.fileOf(aclPlugin, own)
 	}
+	e.Shut = l.shut(own, &e)
 	return e, err
+}
+
+// shut tells whether nobody can connect because nothing was said about it.
+func (l *loader) shut(own *listener, e *Listener) bool {
+	said := own.anonymous != unset || !l.cfg.PerListenerSettings && l.global.anonymous != unset
+	return !said && e.PasswordFile == "" && !e.TLS.UseIdentityAsUsername && !e.TLS.UseSubjectAsUsername
 }
 
 // warnUnused says that in local-only mode listener options do nothing.

@@ -17,14 +17,15 @@ type plugin struct {
 // files in another form.
 type builtin struct {
 	library string // its file, without the end; "": it is none of them
+	name    string // as it calls itself
 	what    string // that its file is
 	option  string // that names the file
 	plain   func(*security) string
 }
 
 var (
-	passwordPlugin = builtin{"mosquitto_password_file", "password file", "password_file", func(s *security) string { return s.passwordFile }}
-	aclPlugin      = builtin{"mosquitto_acl_file", "ACL file", "acl_file", func(s *security) string { return s.aclFile }}
+	passwordPlugin = builtin{"mosquitto_password_file", "password-file", "password file", "password_file", func(s *security) string { return s.passwordFile }}
+	aclPlugin      = builtin{"mosquitto_acl_file", "acl-file", "ACL file", "acl_file", func(s *security) string { return s.aclFile }}
 )
 
 const whyPlugin = "it cannot load C plugins"
@@ -154,6 +155,13 @@ func (l *loader) finishPlugins() (err error) {
 		l.cfg.ACLFile, err = l.fileOf(aclPlugin, nil)
 	}
 	return err
+}
+
+// listPlugins adds plugins of the listener with the port, 0 for all, to those in use.
+func (l *loader) listPlugins(plugins []*plugin, port int) {
+	for _, p := range plugins {
+		l.cfg.Plugins = append(l.cfg.Plugins, Plugin{p.builtin.name, port})
+	}
 }
 
 // fail is an error about p, which says where it stands.

@@ -55,6 +55,7 @@ type Listener struct {
 	UsernameAsID  bool                 // the user name takes the place of the client id
 	Strangers     bool                 // clients that name a user were admitted by another Login than this, or by none
 	Login         Login                // knows who may connect; nil: any user name is as good as none
+	Refused       func()               // told when one is not authorised; nil: nobody wants to know
 	EmptyClientID bool                 // a client id may be empty
 	AutoIDPrefix  string               // of the client ids the broker makes up
 	MaxQoS        byte                 // the highest QoS a client may publish with and is granted

@@ -191,6 +191,9 @@ func (b *Broker) reject(c *Client, id string, r *refusal, now Time) {
 	}
 	c.more().claim = id
 	b.close(c, cause{text: r.text}, now)
+	if r == refuseLogin && c.Listener.Refused != nil {
+		c.Listener.Refused()
+	}
 }
 
 // refusalProps are the properties of a CONNACK that refuses: mosquitto names the
