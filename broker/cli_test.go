@@ -281,7 +281,7 @@ func started(config string) []string {
 		runningAs(),
 		"mosquitto version " + version + " starting", config,
 		"Bridge support NOT available.", "Persistence support available.", "TLS support available.",
-		"TLS-PSK support NOT available.", "Websockets support NOT available.",
+		"TLS-PSK support NOT available.", "Websockets support available.",
 	}
 }
 

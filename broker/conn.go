@@ -61,6 +61,9 @@ type remote conn
 func (r *remote) Port() int { return int(r.port) }
 
 func (r *remote) Host() string {
+	if r.wire != nil && r.wire.Forwarded().IsValid() {
+		return r.wire.Forwarded().String()
+	}
 	if r.port == 0 && r.Listener.Path != "" {
 		return r.Listener.Path
 	}

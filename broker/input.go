@@ -36,7 +36,7 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		s.readWire(c, now)
 		return
 	}
-	if c.need > 0 && len(c.left()) >= largeTail {
+	if c.large() {
 		s.readLarge(c, now)
 		return
 	}

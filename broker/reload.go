@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +35,8 @@ import (
 // plan is a configuration on its way into force.
 type plan struct {
 	conf  *conf.Config
-	ports []int     // of -p
-	keys  io.Writer // of --tls-keylog; nil mostly
+	ports []int // of -p
+	make  wayMaker
 
 	targets   []target                   // the listeners, in order
 	lines     []conf.Line                // warnings
@@ -59,11 +58,7 @@ type entry struct {
 
 // plan makes the plan for a configuration.
 func (s *Server) plan(c *conf.Config) *plan {
-	p := &plan{conf: c, ports: s.options.Ports}
-	if s.keyLog != nil {
-		p.keys = s.keyLog
-	}
-	return p
+	return &plan{conf: c, ports: s.options.Ports, make: s.wayMaker()}
 }
 
 // prepare does what is slow. See above for what belongs here.
@@ -73,7 +68,7 @@ func (p *plan) prepare() error {
 		(*plan).stampFiles,
 		(*plan).readPasswords,
 		(*plan).readACLs,
-		(*plan).secure,
+		(*plan).makeWays,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -97,11 +92,12 @@ func (p *plan) resolve() error {
 	return nil
 }
 
-// secure reads the files that the listeners do TLS with.
-func (p *plan) secure() (err error) {
+// makeWays reads the files that the listeners do TLS with, and opens the folders they
+// serve.
+func (p *plan) makeWays() (err error) {
 	for i := range p.targets {
 		t := &p.targets[i]
-		if t.way, err = newWay(&t.Listener, p.keys); err != nil {
+		if t.way, err = p.make.way(p.conf, &t.Listener); err != nil {
 			return err
 		}
 	}

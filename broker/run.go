@@ -137,7 +137,7 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
-	for _, f := range [...]string{"Bridge support NOT", "Persistence support", "TLS support", "TLS-PSK support NOT", "Websockets support NOT"} {
+	for _, f := range [...]string{"Bridge support NOT", "Persistence support", "TLS support", "TLS-PSK support NOT", "Websockets support"} {
 		log.Logf(core.LogInfo, "%s available.", f)
 	}
 	if c.LocalOnly {

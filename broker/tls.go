@@ -16,14 +16,6 @@ import (
 	"midge/conf"
 )
 
-// way is how the connections of a configured listener reach MQTT, where that is not
-// plainly. It may be exchanged while they go on.
-type way struct {
-	files    transport.Files
-	config   *transport.Config // nil without TLS
-	identity identity
-}
-
 // identity is what of a client's certificate becomes its user name.
 type identity uint8
 
@@ -50,44 +42,24 @@ func (s *Server) openKeyLog(name string) (err error) {
 	return err
 }
 
-// newWay makes the way of a configured listener; nil for a plain one. It reads
-// files.
-func newWay(l *conf.Listener, keys io.Writer) (*way, error) {
-	if !l.TLS.On() {
-		return nil, nil
-	}
+// secure fills in what TLS needs. It reads files.
+func (w *way) secure(l *conf.Listener, keys io.Writer) (err error) {
 	t := &l.TLS
-	w := &way{files: transport.Files{
+	w.files = transport.Files{
 		Cert: t.Certfile, Key: t.Keyfile, CAFile: t.CAFile, CAPath: t.CAPath, CRLFile: t.CRLFile,
 		RequireCertificate: t.RequireCertificate, NoDateChecks: t.DisableClientCertDateChecks,
 		Version: t.TLSVersion, Ciphers: t.Ciphers, KeyLog: keys,
-	}}
+	}
 	switch {
 	case t.UseIdentityAsUsername:
 		w.identity = commonName
 	case t.UseSubjectAsUsername:
 		w.identity = subject
 	}
-	var err error
 	if w.config, err = w.files.Load(); err != nil {
-		return nil, fmt.Errorf("TLS of the listener %s: %w", l.Name(), err)
+		return fmt.Errorf("TLS of the listener %s: %w", l.Name(), err)
 	}
-	return w, nil
-}
-
-// lead gives an accepted connection its way.
-func (s *Server) lead(c *conn, w *way) {
-	if w == nil {
-		return
-	}
-	s.hurry(c) // else CONNACK would wait for the acknowledgement of the handshake's end
-	c.wire = transport.New(c.Handle, &s.wired.scratch)
-	if w.config != nil {
-		if s.wired.handshakes == nil {
-			s.wired.handshakes = transport.NewHandshakes(s.poll.Post, s.wake)
-		}
-		c.wire.Secure(s.wired.handshakes, w.config.TLS)
-	}
+	return nil
 }
 
 // Secured is the version and the cipher of the connection's TLS, or "".

@@ -28,6 +28,10 @@ func (s *Server) readWire(c *conn, now core.Time) {
 		s.watch(c) // until its handshake has used what there is
 		return
 	}
+	if c.wire.InPlace() {
+		s.readInPlace(c, now)
+		return
+	}
 	if s.wired.buf == nil {
 		s.wired.buf = make([]byte, wireBuffer)
 	}
@@ -37,27 +41,68 @@ func (s *Server) readWire(c *conn, now core.Time) {
 	}
 }
 
+// readInPlace is readWire where the bytes are read to where core wants them.
+func (s *Server) readInPlace(c *conn, now core.Time) {
+	if c.large() {
+		if have, end := s.makeRoom(c); end-have >= largeTail {
+			n, err := loop.Read(int(c.Handle), c.tail[have:end])
+			if s.alive(c, n, err, now) {
+				n, err = c.wire.Unwrap(c.tail[have:end], c.tail[have:have+n])
+				c.tail = c.tail[:have+n]
+				s.receiveLarge(c, nil, n, now)
+				s.unwrapped(c, err, now)
+			}
+			return
+		}
+	}
+	old := 0
+	if !c.large() {
+		old = copy(s.buf, c.left())
+	}
+	n, err := loop.Read(int(c.Handle), s.buf[old:])
+	if s.alive(c, n, err, now) {
+		n, err = c.wire.Unwrap(s.buf[old:], s.buf[old:old+n])
+		s.pass(c, old, n, now)
+		s.unwrapped(c, err, now)
+	}
+}
+
+// large says that c's tail is the beginning of a large packet, and is not to be
+// copied for each read.
+func (c *conn) large() bool { return c.need > 0 && len(c.left()) >= largeTail }
+
 // unwrap hands to core what of MQTT is in wire.
 func (s *Server) unwrap(c *conn, wire []byte, now core.Time) {
-	var err error
-	if c.need > 0 && len(c.left()) >= largeTail {
-		err = s.unwrapLarge(c, wire, now)
-	} else {
-		old, n := copy(s.buf, c.left()), 0
-		if n, err = c.wire.Unwrap(s.buf[old:], wire); n > 0 {
-			data := s.buf[:old+n]
-			used, need := s.receive(c, data, n, now)
-			s.keep(c, data[used:], need)
-		}
+	old := 0
+	if !c.large() {
+		old = copy(s.buf, c.left())
 	}
-	if err != nil && !c.Closed() {
-		if err == io.EOF {
-			err = nil
-		}
-		s.core.Lost(&c.Client, err, now)
+	n, err := c.wire.Unwrap(s.buf[old:], wire)
+	s.pass(c, old, n, now)
+	s.unwrapped(c, err, now)
+}
+
+// pass gives core n bytes of MQTT, which came behind old bytes of the buffer.
+func (s *Server) pass(c *conn, old, n int, now core.Time) {
+	switch {
+	case n == 0:
+	case c.large():
+		s.appendLarge(c, s.buf[:n], now)
+	default:
+		data := s.buf[:old+n]
+		used, need := s.receive(c, data, n, now)
+		s.keep(c, data[used:], need)
 	}
+}
+
+// unwrapped does what is due after Unwrap.
+func (s *Server) unwrapped(c *conn, err error, now core.Time) {
 	switch {
 	case c.Closed():
+	case err == io.EOF:
+		s.core.Lost(&c.Client, nil, now)
+	case err != nil:
+		s.core.Kick(&c.Client, 0, err.Error(), now)
 	case c.unsent():
 		s.flush(c, now)
 	case !c.Connected():
@@ -65,19 +110,17 @@ func (s *Server) unwrap(c *conn, wire []byte, now core.Time) {
 	}
 }
 
-// unwrapLarge does it where c's tail is the beginning of a large packet.
-func (s *Server) unwrapLarge(c *conn, wire []byte, now core.Time) error {
-	n, err := c.wire.Unwrap(s.buf, wire)
-	for data := s.buf[:n]; len(data) > 0 && !c.Closed(); {
+// appendLarge adds data to c's tail, up to the end of the packet in it.
+func (s *Server) appendLarge(c *conn, data []byte, now core.Time) {
+	fresh := len(data)
+	for whole := false; !whole && len(data) > 0; {
 		have, end := s.makeRoom(c)
 		here := copy(c.tail[have:end], data)
 		c.tail = c.tail[:have+here]
-		if data = data[here:]; end == int(c.need) {
-			s.receiveLarge(c, data, n, now)
-			break
-		}
+		data = data[here:]
+		whole = len(c.tail) == int(c.need)
 	}
-	return err
+	s.receiveLarge(c, data, fresh, now)
 }
 
 // wake goes on with a connection whose handshake has news.
@@ -98,8 +141,5 @@ func (s *Server) sayGoodBye(c *conn) {
 	if c.wire == nil || c.blocked() {
 		return
 	}
-	c.wire.Finish()
-	if c.wire.Unsent() {
-		c.wire.Write(int(c.Handle), nil)
-	}
+	c.wire.Finish(int(c.Handle))
 }

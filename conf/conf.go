@@ -127,6 +127,10 @@ type Config struct {
 	AutosaveOnChanges   bool     // AutosaveInterval counts changes
 	Plugins             []Plugin // the built-in ones that are in use
 
+	// PacketBufferSize is the size of the largest head of an HTTP request in bytes,
+	// 0 to 65535; 0 lets nobody connect by WebSocket.
+	PacketBufferSize int
+
 	SetTCPNoDelay bool
 	PidFile       string // empty: none is written
 	User          string // whom root becomes; "root" stays
@@ -166,6 +170,14 @@ type Listener struct {
 	MaxTopicAliasBroker int // aliases the broker uses, 0 to 65535; 0: none
 
 	TLS TLS
+	Web Web
+}
+
+// Web is how a listener speaks WebSocket.
+type Web struct {
+	On      bool     // protocol websockets
+	Origins []string // those that pages may have; none: any
+	HTTPDir string   // whose files are served; empty: nothing
 }
 
 // Plugin is a plugin of mosquitto's in whose place midge does the same.
@@ -304,6 +316,7 @@ func defaultConfig() *Config {
 		SysInterval:             10,
 		PersistenceFile:         "mosquitto.db",
 		AutosaveInterval:        1800,
+		PacketBufferSize:        4096,
 		User:                    DefaultUser,
 		LogDest:                 ToStderr,
 		LogFacility:             facilityDaemon,

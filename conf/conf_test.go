@@ -24,6 +24,7 @@ func TestDefaults(t *testing.T) {
 		SysInterval:             10,
 		PersistenceFile:         "mosquitto.db",
 		AutosaveInterval:        1800,
+		PacketBufferSize:        4096,
 		User:                    "mosquitto",
 		LogDest:                 ToStderr,
 		LogFacility:             3,

@@ -42,6 +42,9 @@ func (l *loader) finish() error {
 	}
 	for _, listener := range l.listeners {
 		e, err := l.effective(listener)
+		if err == nil {
+			err = l.warnWeb(listener)
+		}
 		if err != nil {
 			return err
 		}
@@ -100,6 +103,15 @@ func (l *loader) effective(own *listener) (e Listener, err error) {
 func (l *loader) shut(own *listener, e *Listener) bool {
 	said := own.anonymous != unset || !l.cfg.PerListenerSettings && l.global.anonymous != unset
 	return !said && e.PasswordFile == "" && !e.TLS.UseIdentityAsUsername && !e.TLS.UseSubjectAsUsername
+}
+
+// warnWeb says that options for WebSocket do nothing elsewhere.
+func (l *loader) warnWeb(own *listener) error {
+	w := &own.Web
+	if w.On || w.HTTPDir == "" && w.Origins == nil {
+		return nil
+	}
+	return l.say(ClassWarning, "Warning: 'http_dir' and 'websockets_origin' have no effect on listener %s without 'protocol websockets'.", own.Name())
 }
 
 // warnUnused says that in local-only mode listener options do nothing.

@@ -73,14 +73,6 @@ func setMessageSizeLimit(s *statement) error {
 	return nil
 }
 
-// setPacketBufferSize checks the size of a read buffer.
-func setPacketBufferSize(s *statement) error {
-	if s.number < 0 || s.number > math.MaxUint16 {
-		return failRange(s.name)
-	}
-	return nil
-}
-
 // setMemoryLimit checks what is not validated otherwise: 50MB is 50.
 func setMemoryLimit(s *statement) error {
 	if d := leadingDigits(s.text); d != "" && d[0] == '-' {

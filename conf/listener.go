@@ -108,7 +108,10 @@ func setSocketDomain(s *statement) error {
 func setProtocol(s *statement) error {
 	switch s.text {
 	case "mqtt":
-	case "websockets", "http_api":
+		s.file.listener.Web.On = false
+	case "websockets":
+		s.file.listener.Web.On = true
+	case "http_api":
 		s.judgeValue(notYet, "")
 	default:
 		return failValue(s.name, s.text)

@@ -73,8 +73,10 @@ func limitOptions() []option {
 		{name: "set_tcp_nodelay", value: boolean, set: flag(func(c *Config) *bool { return &c.SetTCPNoDelay })},
 		{name: "sys_interval", value: integer, set: within(0, math.MaxUint16, func(c *Config) *int { return &c.SysInterval })},
 		{name: "retry_interval", value: own, set: setRetryInterval},
-		{name: "packet_buffer_size", value: integer, state: notYet, set: setPacketBufferSize},
-		{name: "websockets_headers_size", of: "packet_buffer_size", value: integer, state: notYet, set: setPacketBufferSize},
+		{name: "packet_buffer_size", value: integer,
+			set: setPacketBufferSize},
+		{name: "websockets_headers_size", of: "packet_buffer_size", value: integer,
+			set: setPacketBufferSize},
 	}
 }
 
@@ -154,8 +156,8 @@ func tlsOptions() []option {
 
 func webOptions() []option {
 	return []option{
-		{name: "websockets_origin", value: text, scope: perListener, need: someListener, state: notYet},
-		{name: "http_dir", value: text, scope: perListener, need: someListener, once: true, state: notYet},
+		{name: "websockets_origin", value: text, scope: perListener, need: someListener, set: setOrigin},
+		{name: "http_dir", value: text, scope: perListener, need: someListener, once: true, set: setHTTPDir},
 		{name: "enable_proxy_protocol", value: integer, scope: perListener, need: someListener, state: notYet, set: setProxyProtocol},
 		{name: "proxy_protocol_v2_require_tls", value: boolean, scope: perListener, need: someListener, state: notYet},
 	}

@@ -1,5 +1,5 @@
-// Package transport stands between the bytes of a wire and those of MQTT: TLS.
-// Plain connections do without.
+// Package transport stands between the bytes of a wire and those of MQTT: TLS, and
+// WebSocket with the HTTP around it. Plain connections do without.
 //
 // A Conn is one connection's way. It owns no descriptor and no goroutine but that
 // of its TLS handshake, and little while it is idle: what comes in is unwrapped into
@@ -16,6 +16,7 @@ package transport
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
 
 	"midge/broker/loop"
 )
@@ -26,8 +27,9 @@ const Slack = 20 << 10
 
 // Scratch is what the connections of one loop share.
 type Scratch struct {
-	plain  []byte // gathered to be encrypted
-	sealed []byte // encrypted, on the way to the socket
+	plain  []byte   // gathered to be encrypted
+	sealed []byte   // encrypted, on the way to the socket
+	bufs   [][]byte // of one write
 }
 
 // Conn is one connection's way between wire and MQTT.
@@ -38,6 +40,7 @@ type Conn struct {
 
 	scratch *Scratch
 	secure  *secure // TLS; nil without
+	web     *web    // WebSocket; nil without
 	out     []byte  // wire bytes that the socket did not take
 }
 
@@ -51,13 +54,32 @@ func (c *Conn) Secure(h *Handshakes, config *tls.Config) {
 	c.secure = &secure{shake: &shake{conn: c, of: h, config: config}}
 }
 
+// Web makes the connection, over TLS or not, one of WebSocket.
+func (c *Conn) Web(config *Web) { c.web = &web{conn: c, config: config} }
+
+// InPlace says that in Unwrap dst may, and should, begin where wire does, and needs
+// no Slack.
+func (c *Conn) InPlace() bool { return c.secure == nil }
+
 // Unwrap takes in wire, which came from the socket, and puts the bytes of MQTT in it
-// at the front of dst, which must be larger than wire by Slack and apart from it.
-// Without wire it goes on after a notice of Handshakes. An error ends the connection,
+// at the front of dst, which must be larger than wire by Slack and apart from it, but
+// see InPlace. Without wire it goes on after a notice of Handshakes. An error ends the connection,
 // after the n bytes; it is io.EOF where the peer said that it ends. There may be
 // something to Write then, an alert for instance.
 func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
-	return c.secure.open(dst, wire)
+	if c.secure != nil {
+		n, err = c.secure.open(dst, wire)
+	} else {
+		n = len(wire)
+	}
+	if c.web == nil {
+		return n, err
+	}
+	n, webErr := c.web.unwrap(dst[:n])
+	if webErr != nil {
+		err = webErr
+	}
+	return n, err
 }
 
 // Write writes the bytes of MQTT in runs to the socket fd, wrapped, as far as it
@@ -65,6 +87,9 @@ func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
 // then, and the slices in runs are changed. Errors are those of loop.Write without
 // ErrAgain.
 func (c *Conn) Write(fd int, runs [][]byte) (n int, err error) {
+	if c.secure == nil {
+		return c.writeFrames(fd, runs)
+	}
 	for {
 		if err := c.drain(fd); err != nil || len(c.out) > 0 {
 			return n, err
@@ -76,9 +101,49 @@ func (c *Conn) Write(fd int, runs [][]byte) (n int, err error) {
 		if err := c.seal(fd, plain); err != nil {
 			return n, err
 		}
-		runs = skip(runs, len(plain))
-		n += len(plain)
+		k := c.took(len(plain))
+		runs = skip(runs, k)
+		n += k
 	}
+}
+
+// writeFrames is Write without TLS.
+func (c *Conn) writeFrames(fd int, runs [][]byte) (n int, err error) {
+	for {
+		bufs := c.next(runs)
+		whole := size(bufs)
+		if whole == 0 {
+			return n, nil
+		}
+		k, err := loop.Writev(fd, bufs)
+		if err != nil && err != loop.ErrAgain {
+			return n, err
+		}
+		m := c.took(max(k, 0))
+		n += m
+		if k < whole {
+			return n, nil
+		}
+		runs = skip(runs, m)
+	}
+}
+
+// next is what goes into TLS, or out, next.
+func (c *Conn) next(runs [][]byte) [][]byte {
+	if c.web == nil {
+		return runs
+	}
+	c.web.goOn()
+	c.scratch.bufs = c.web.next(c.scratch.bufs[:0], runs)
+	return c.scratch.bufs
+}
+
+// took says how many bytes of MQTT there are in the first k bytes of next.
+func (c *Conn) took(k int) int {
+	if c.web == nil {
+		return k
+	}
+	return c.web.took(k)
 }
 
 // sealMax is how many bytes are encrypted at once, and so about the most that is
@@ -87,9 +152,10 @@ const sealMax = 64 << 10
 
 // gather is what is to be encrypted next of runs.
 func (c *Conn) gather(runs [][]byte) []byte {
-	if c.secure == nil || c.secure.shake != nil || len(runs) == 0 {
+	if c.secure.shake != nil {
 		return nil
 	}
+	runs = c.next(runs)
 	if len(runs) == 1 {
 		return runs[0][:min(len(runs[0]), sealMax)]
 	}
@@ -158,7 +224,7 @@ func (c *Conn) fetch() {
 // MQTT that were not given to Write yet.
 func (c *Conn) Unsent() bool {
 	c.fetch()
-	return len(c.out) > 0
+	return len(c.out) > 0 || c.web != nil && c.web.unsent()
 }
 
 // Full says that no more should be read from the socket before a notice.
@@ -166,22 +232,42 @@ func (c *Conn) Full() bool { return c.secure != nil && c.secure.full() }
 
 // Held is how many bytes are kept of a peer that is not through its handshake.
 func (c *Conn) Held() int {
-	if c.secure == nil {
-		return 0
+	n := 0
+	if c.secure != nil {
+		n = c.secure.held()
 	}
-	return c.secure.held()
+	if c.web != nil {
+		n += cap(c.web.request)
+	}
+	return n
 }
 
-// Finish adds the farewell of the layers to what is Unsent. Nothing else can be
-// written then.
-func (c *Conn) Finish() {
+// Finish writes the farewell of the layers, as far as the socket takes it. Nothing
+// else can be written then.
+func (c *Conn) Finish(fd int) {
+	if c.web != nil {
+		c.web.close(closeNormal)
+		c.Write(fd, nil)
+	}
 	if c.secure != nil {
 		c.secure.finish()
+		c.drain(fd)
 	}
+}
+
+// Forwarded is the address that an HTTP proxy has told of, if it has.
+func (c *Conn) Forwarded() netip.Addr {
+	if c.web == nil {
+		return netip.Addr{}
+	}
+	return c.web.forward
 }
 
 // Close ends what runs for the connection. The socket is the caller's.
 func (c *Conn) Close() {
+	if c.web != nil {
+		c.web.drop()
+	}
 	if c.secure != nil {
 		c.secure.close()
 	}

@@ -1,0 +1,83 @@
+package broker
+
+import (
+	"fmt"
+	"io"
+
+	"midge/broker/core"
+	"midge/broker/transport"
+	"midge/conf"
+)
+
+// way is how the connections of a configured listener reach MQTT, where that is not
+// plainly. A reload may put another in its place for those that come later.
+type way struct {
+	files    transport.Files
+	config   *transport.Config // nil without TLS
+	identity identity
+	web      *transport.Web // nil without WebSocket
+}
+
+// wayMaker makes ways, beside the loop.
+type wayMaker struct {
+	keys io.Writer // gets the secrets of TLS; nil mostly
+	open func(name string) (*transport.Folder, error)
+}
+
+func (s *Server) wayMaker() wayMaker {
+	m := wayMaker{open: func(name string) (*transport.Folder, error) {
+		return transport.OpenFolder(name, s.poll.Post, s.wake, s.served)
+	}}
+	if s.keyLog != nil {
+		m.keys = s.keyLog
+	}
+	return m
+}
+
+// served logs that a file is sent.
+func (s *Server) served(name string) {
+	s.log.Logf(core.LogDebug, "http serving file \"%s\".", name)
+}
+
+// way makes the way of a configured listener; nil for a plain one.
+func (m wayMaker) way(c *conf.Config, l *conf.Listener) (*way, error) {
+	if !l.TLS.On() && !l.Web.On {
+		return nil, nil
+	}
+	w := new(way)
+	if l.TLS.On() {
+		if err := w.secure(l, m.keys); err != nil {
+			return nil, err
+		}
+	}
+	if !l.Web.On {
+		return w, nil
+	}
+	w.web = &transport.Web{Origins: l.Web.Origins, HeadMax: c.PacketBufferSize}
+	if name := l.Web.HTTPDir; name != "" {
+		var err error
+		if w.web.Folder, err = m.open(name); err != nil {
+			text := fmt.Sprintf("Error: Unable to open http_dir %s: %v", name, plain(err))
+			return nil, &conf.Error{Code: conf.Exit, Lines: []conf.Line{{Class: conf.ClassError, Text: text}}}
+		}
+	}
+	return w, nil
+}
+
+// lead gives an accepted connection its way.
+func (s *Server) lead(c *conn, w *way) {
+	if w == nil {
+		return
+	}
+	s.hurry(c) // else CONNACK would wait for the acknowledgement of the handshake's end
+	c.wire = transport.New(c.Handle, &s.wired.scratch)
+	if w.config != nil {
+		if s.wired.handshakes == nil {
+			s.wired.handshakes = transport.NewHandshakes(s.poll.Post, s.wake)
+		}
+		c.wire.Secure(s.wired.handshakes, w.config.TLS)
+	}
+	if w.web != nil {
+		c.wire.Web(w.web)
+	}
+}
