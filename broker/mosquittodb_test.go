@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,4 +145,124 @@ func TestMosquittoOnMidgesFile(t *testing.T) {
 	sub.send("SUBSCRIBE 1 kept/expired qos=0")
 	sub.expect("SUBACK 1 00")
 	sub.lives()
+}
+
+// TestMidgeOnMosquittosFile: midge goes on where mosquitto stopped.
+func TestMidgeOnMosquittosFile(t *testing.T) {
+	t.Parallel()
+	m := mosquitto(t, func(string) {}, "max_inflight_messages 2")
+	old := m.connect("old", packet.V311, "")
+	old.send("SUBSCRIBE 1 in/# qos=2")
+	old.expect("SUBACK 1 02")
+	fresh := m.dial("new", packet.V5)
+	fresh.send("CONNECT {session-expiry=never}")
+	fresh.expect("CONNACK 00 {*}")
+	fresh.send("SUBSCRIBE 1 opt/# qos=1 {sub-id=300}")
+	fresh.expect("SUBACK 1 01")
+	fresh.send("SUBSCRIBE 2 up/+ qos=2 rap")
+	fresh.expect("SUBACK 2 02")
+	fresh.send("DISCONNECT")
+	fresh.expect("close")
+
+	pub := m.dial("pub", packet.V5)
+	pub.send("CONNECT clean")
+	pub.expect("CONNACK 00 {*}")
+	pub.send("PUBLISH kept/plain 'one' retain qos=1 id=1 + PUBLISH kept/props 'two' qos=1 id=2 retain {content-type=text/plain user=k:v}")
+	pub.expect("PUBACK 1 rc=10", "PUBACK 2 rc=10")
+	pub.send("PUBLISH opt/a 'B1' qos=1 id=3 {user=k:v} + PUBLISH opt/b 'B2' qos=2 id=4")
+	pub.expect("PUBACK 3", "PUBREC 4")
+	pub.send("PUBREL 4")
+	pub.expect("PUBCOMP 4")
+	pub.send("PUBLISH in/a 'A1' qos=1 id=5")
+	old.expect("PUBLISH in/a 'A1' qos=1 id=1")
+	pub.expect("PUBACK 5")
+	pub.send("PUBLISH in/b 'A2' qos=2 id=6 + PUBREL 6")
+	old.expect("PUBLISH in/b 'A2' qos=2 id=2")
+	old.send("PUBREC 2")
+	old.expect("PUBREL 2")
+	pub.expect("PUBREC 6", "PUBCOMP 6")
+	pub.send("PUBLISH in/c 'A3' qos=1 id=7") // beyond the window
+	pub.expect("PUBACK 7")
+	old.send("PUBLISH up/x 'U1' qos=2 id=77")
+	old.expect("PUBREC 77")
+	m.stop(syscall.SIGTERM)
+
+	s := serveOn(t, filepath.Join(m.dir, "mosquitto.db"), "")
+	old = s.dial("old", packet.V311)
+	old.send("CONNECT")
+	old.expect("CONNACK 00 present", "PUBLISH in/a 'A1' qos=1 id=1 dup", "PUBREL 2", "PUBLISH in/c 'A3' qos=1 id=3")
+	old.send("PUBACK 1 + PUBCOMP 2 + PUBACK 3")
+	fresh = s.dial("new", packet.V5)
+	fresh.send("CONNECT {session-expiry=never}")
+	fresh.expect("CONNACK 00 present", "PUBLISH opt/a 'B1' qos=1 id=3 {user=k:v sub-id=300}", "PUBLISH opt/b 'B2' qos=1 id=4 {sub-id=300}")
+	fresh.send("PUBACK 3 + PUBACK 4")
+	old.send("PUBREL 77")
+	old.expect("PUBCOMP 77")
+	fresh.expect("PUBLISH up/x 'U1' qos=2 id=5")
+	sub := s.dial("sub", packet.V5)
+	sub.send("CONNECT clean")
+	sub.expect("CONNACK 00")
+	sub.send("SUBSCRIBE 1 kept/# qos=0")
+	sub.expect("SUBACK 1 00", "PUBLISH kept/plain 'one' retain", "PUBLISH kept/props 'two' retain {content-type=text/plain user=k:v}")
+	sub.lives()
+}
+
+// serveOn starts midge with a copy of a database.
+func serveOn(t *testing.T, db, conf string) *server {
+	t.Helper()
+	b, err := os.ReadFile(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mosquitto.db"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, "persistence true\npersistence_location "+dir+"/\n"+conf)
+}
+
+// TestMidgeOnOldFiles: what clients of the brokers that wrote the files are owed.
+func TestMidgeOnOldFiles(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sessions-2.0.11", "sessions-2.1.2", "legacy-v5-1.6.9", "legacy-v4-1.5.9", "legacy-v3-1.5.5"} {
+		t.Run(name, func(t *testing.T) {
+			s := serveOn(t, "../persist/testdata/"+name+".db", "")
+			a := s.dial("sess-v4", packet.V311)
+			a.send("CONNECT")
+			a.expect("CONNACK 00 present", "PUBLISH in/q1 'A1' qos=1 id=1 dup", "PUBLISH in/q2 'A2' qos=2 id=2 dup", "PUBREL 3",
+				"PUBLISH in/q1 'A4' qos=1 id=4", "PUBLISH in/q2 'A5' qos=2 id=5")
+			b := s.dial("sess-v31", packet.V31)
+			b.send("CONNECT")
+			b.expect("CONNACK 00", "PUBLISH old/x 'O1' qos=1 id=3", "PUBLISH old/z 'O3' qos=1 id=4")
+			sub := s.connect("sub", packet.V311, "clean")
+			sub.send("SUBSCRIBE 1 up/# qos=0 + SUBSCRIBE 2 keep/# qos=0")
+			sub.expect("SUBACK 1 00", "SUBACK 2 00", "PUBLISH keep/retained 'R' retain")
+			a.send("PUBREL 77")
+			a.expect("PUBCOMP 77")
+			sub.expect("PUBLISH up/q2 'U1'")
+			sub.lives()
+			if name[0] == 'l' && name != "legacy-v5-1.6.9" {
+				return // before v5
+			}
+			newSessions(s)
+		})
+	}
+}
+
+// newSessions comes back with the sessions of v5.
+func newSessions(s *server) {
+	s.t.Helper()
+	c := s.dial("sess-v5", packet.V5)
+	c.send("CONNECT {session-expiry=never}")
+	c.expect("CONNACK 00 present", "PUBLISH opt/nl 'B1' qos=1 id=7 {content-type=text/plain user=a:b sub-id=5}",
+		"PUBLISH opt/rap 'B2' qos=2 id=8 retain {*}", "PUBLISH opt/rh1 'B3' qos=1 id=9 {sub-id=128}",
+		"PUBLISH opt/all/x 'B4' qos=2 id=10 {sub-id=268435455}", "PUBLISH sh/t 'S1' qos=1 id=11")
+	d := s.dial("sess-v5-exp", packet.V5)
+	d.send("CONNECT {session-expiry=4000000000}")
+	d.expect("CONNACK 00 present", "PUBLISH opt/rap 'B2' qos=1 id=1 dup {*}")
+	d.lives()
+	z := s.dial("sess-v5-zero", packet.V5)
+	z.send("CONNECT")
+	z.expect("CONNACK 00")
+	z.lives()
 }
