@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -478,6 +479,32 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("status %d, stdout %q, stderr\n%s\nnot\n%s", r.status, r.stdout, got, want)
 	}
 	s.connect("a", 4, "clean").lives()
+}
+
+// TestUmask: the environment's mask is for the files that are made; a bad one ends the start.
+func TestUmask(t *testing.T) {
+	t.Parallel()
+	for mask, line := range map[string]string{
+		"9":    "Error: UMASK_SET environment variable not a valid octal number.",
+		"1000": "Error: UMASK_SET environment variable out of range.",
+	} {
+		r := command(t, "env", "UMASK_SET="+mask, midge(t))
+		if got := unstamp(t, r.stderr); got != line+"\n" || r.status != 3 {
+			t.Errorf("%s: status %d, %q", mask, r.status, got)
+		}
+	}
+	for mask, mode := range map[string]fs.FileMode{"027": 0o640, "0": 0o644, "0177": 0o600} {
+		s := launchBy(t, []string{"env", "UMASK_SET=" + mask}, "listener 0 {dir}/socket\npid_file {dir}/pid\n", "-c", "{conf}")
+		if !s.running() {
+			t.Fatal("it does not start")
+		}
+		if info, err := os.Stat(s.dir + "/pid"); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", mask, info.Mode(), err)
+		}
+		if info, err := os.Stat(s.dir + "/socket"); err != nil || info.Mode().Perm() != 0o770 {
+			t.Errorf("%s: the socket: %v, %v", mask, info.Mode(), err)
+		}
+	}
 }
 
 // TestUnknownAddress: what a listener cannot be opened for.

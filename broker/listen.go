@@ -216,6 +216,14 @@ func (s *Server) leave(under *core.Listener) {
 	}
 }
 
+// retire is for when nobody comes any more: what is left goes with the last connection.
+func (l *listener) retire(s *Server) {
+	if l.guests[l.core] == 0 {
+		l.forget(s, l.core)
+	}
+	l.core = nil
+}
+
 // forget drops what nobody is under any more.
 func (l *listener) forget(s *Server, under *core.Listener) {
 	delete(l.guests, under)

@@ -190,6 +190,7 @@ func (s *Server) dismiss(gone map[*listener]bool, now core.Time) {
 	}
 	for l := range gone {
 		s.stopListening(l)
+		l.retire(s)
 	}
 	for _, c := range s.conns {
 		if c != nil && gone[s.homes[c.Listener]] {

@@ -250,7 +250,12 @@ func TestReloadStorm(t *testing.T) {
 	for range 50 {
 		s.cmd.Process.Signal(syscall.SIGHUP)
 	}
+	name := s.conf
+	s.conf += ".new" // a file that is being written would be read as it is
 	s.rewrite(loopbackListener + "max_qos 0\n")
+	if err := os.Rename(s.conf, name); err != nil {
+		t.Fatal(err)
+	}
 	s.cmd.Process.Signal(syscall.SIGHUP)
 	for {
 		a := s.dial("a", 5)
@@ -297,5 +302,71 @@ func TestFilesTakenOver(t *testing.T) {
 		if s.knock(5, s.port, words) != want {
 			t.Errorf("%s: %v", words, !want)
 		}
+	}
+}
+
+// TestReloadUnixSocket: a Unix socket that is new is made, one that is gone is removed,
+// and one that is only written in another way is not taken away from the new listener.
+func TestReloadUnixSocket(t *testing.T) {
+	t.Parallel()
+	s := serve(t, loopbackListener)
+	path := s.dir + "/socket"
+	s.reload(loopbackListener+"listener 0 {dir}/socket", "Opening unix listen socket on path "+path+".", loaded)
+	a := s.dialTo("a", 5, "unix", path)
+	a.send("CONNECT clean")
+	a.expect("CONNACK 00")
+	s.await("New client connected from " + path + ":0 as a (p5, c1, k0).")
+	s.reload(loopbackListener+"listener 0 {dir}/./socket", "Opening unix listen socket on path "+s.dir+"/./socket.",
+		"Client a ["+path+":0] disconnected: administrative action.", loaded)
+	a.expect("DISCONNECT 98", "close")
+	b := s.dialTo("b", 5, "unix", path)
+	b.send("CONNECT clean")
+	b.expect("CONNACK 00")
+	s.await("New client connected from " + s.dir + "/./socket:0 as b (p5, c1, k0).")
+	s.reload(loopbackListener, "Client b ["+s.dir+"/./socket:0] disconnected: administrative action.", loaded)
+	b.expect("DISCONNECT 98", "close")
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+// TestReloadBesideTheLoop: a file that takes its time holds up nobody, and no second
+// reload begins meanwhile; one is remembered. Nor does it hold up the end.
+func TestReloadBesideTheLoop(t *testing.T) {
+	t.Parallel()
+	s := serve(t, loopbackListener)
+	a := s.connect("a", 5, "clean")
+	if err := os.Remove(s.conf); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(s.conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hup := func() {
+		t.Helper()
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hup()
+	s.await("Reloading config.")
+	a.lives()
+	hup()
+	a.lives()
+	hup()
+	a.lives()
+	if n := s.count("Reloading config."); n != 1 {
+		t.Errorf("%d reloads began", n)
+	}
+	s.rewrite(loopbackListener + "max_qos 1\n") // waits for the reader
+	s.await(loaded)
+	s.await("Reloading config.")
+	a.lives()
+	b := s.dial("b", 5)
+	b.send("CONNECT clean")
+	b.expect("CONNACK 00 {max-qos=1}")
+	s.stop(syscall.SIGTERM) // while the second one waits for its file
+	if n := s.count("Reloading config."); n != 2 {
+		t.Errorf("%d reloads began", n)
 	}
 }
