@@ -243,9 +243,10 @@ func (s *Server) openLogins() {
 	g.core, g.now = s.core, s.now
 	g.from = func(c *core.Client) netip.Addr { return netip.AddrFrom16(s.conns[c.Handle].ip) }
 	g.resumed = func(c *core.Client) {
-		own := s.conns[c.Handle]
-		s.list(own)
-		s.watch(own)
+		if own := s.conns[c.Handle]; own != nil && &own.Client == c {
+			s.list(own)
+			s.watch(own)
+		}
 	}
 	g.pool = newPool(poolWorkers(), func(l *login) { s.poll.Post(func() { g.done(l) }) })
 }

@@ -33,8 +33,9 @@ const (
 
 	workerNice = 10
 
-	// Garbage of so many bytes is given back when there is nothing to do, unless the
-	// heap is so large that looking through it costs more than it brings.
+	// Garbage of so many bytes is collected before more is made, and given back when
+	// there is nothing to do, unless the heap is so large that looking through it
+	// costs more than it brings.
 	garbageMax = 32 << 20
 	heapMax    = 256 << 20
 )
@@ -128,14 +129,18 @@ func (p *pool) give(l *login) {
 	need := l.hash.Memory()
 	p.memory -= need
 	p.garbage += need
-	tidy := p.queue.Len() == 0 && p.memory == 0 && p.garbage >= garbageMax
+	tidy, idle := p.garbage >= garbageMax, p.queue.Len() == 0 && p.memory == 0
 	if tidy {
 		p.garbage = 0
 	}
 	p.work.Broadcast()
 	p.mu.Unlock()
-	if tidy && heapSize() < heapMax {
+	switch {
+	case !tidy || heapSize() >= heapMax:
+	case idle:
 		debug.FreeOSMemory()
+	default:
+		runtime.GC()
 	}
 }
 

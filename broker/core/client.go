@@ -62,6 +62,7 @@ type extra struct {
 	resend  *resend // for retry_interval; nil while nothing is watched
 	claim   string  // the client id of a CONNECT that was refused, or waits
 	verdict Verdict // on its login; Pending where there is none
+	asked   Login   // who is to give it, while the client is parked
 }
 
 // more gives the client's extra, which it has from then on.

@@ -78,6 +78,7 @@ func (v Verdict) refusal() *refusal {
 func (b *Broker) park(c *Client, id string, now Time) {
 	c.flags |= flagParked
 	c.more().claim = id
+	c.extra.asked = c.Listener.Login // which may get another one
 	c.heard = now
 	b.keepVigil(c, now)
 	b.stats.Connections--
@@ -100,7 +101,7 @@ func (b *Broker) Admit(c *Client, v Verdict, now Time) {
 func (c *Client) unpark() {
 	if c.Parked() {
 		c.flags &^= flagParked
-		c.Listener.Login.Cancel(c)
+		c.extra.asked.Cancel(c)
 	}
 }
 

@@ -176,6 +176,14 @@ func TestLoginLeft(t *testing.T) {
 	if !p.closed || d.leaves != 1 || len(d.waits) != 0 {
 		t.Errorf("closed %v, %d left", p.closed, d.leaves)
 	}
+	p, _ = r.knock(packet.V5, "a", "joe", "secret")
+	next := *r.listener
+	next.Login, next.Anonymous = nil, true
+	r.listener.Follow(&next)
+	p.drop()
+	if !p.closed || d.leaves != 2 || len(d.waits) != 0 {
+		t.Errorf("closed %v, %d left, and its listener asks nobody any more", p.closed, d.leaves)
+	}
 	r.bare()
 }
 
