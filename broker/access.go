@@ -69,7 +69,7 @@ func (b *byPort) May(who *persist.Origin, do core.Action, topic string) (ok bool
 }
 
 // newAccesses makes what core asks from the files of a configuration and its listeners.
-func newAccesses(c *conf.Config, listeners []target, acls map[string]*auth.ACL) accesses {
+func newAccesses(c *conf.Config, listeners []conf.Listener, acls map[string]*auth.ACL) accesses {
 	set := accesses{byFile: make(map[string]core.Access, len(acls))}
 	for name, acl := range acls {
 		set.byFile[name] = access{acl}
@@ -79,8 +79,8 @@ func newAccesses(c *conf.Config, listeners []target, acls map[string]*auth.ACL) 
 	}
 	ports := &byPort{ports: make(map[int][]core.Access), other: set.byFile[c.ACLFile]}
 	ports.open = ports.other == nil && !c.PerListenerSettings
-	for _, t := range listeners {
-		ports.ports[t.Port] = append(ports.ports[t.Port], set.byFile[t.ACLFile])
+	for _, l := range listeners {
+		ports.ports[l.Port] = append(ports.ports[l.Port], set.byFile[l.ACLFile])
 	}
 	set.away = ports
 	return set
@@ -98,27 +98,15 @@ func (p *plan) readACLs() error {
 		p.acls[name] = acl
 		return err
 	}
-	for _, t := range p.targets {
-		if err := read(t.ACLFile); err != nil {
+	listeners := p.listeners()
+	for i := range listeners {
+		if err := read(listeners[i].ACLFile); err != nil {
 			return err
 		}
 	}
 	if err := read(p.conf.ACLFile); err != nil {
 		return err
 	}
-	p.accesses = newAccesses(p.conf, p.targets, p.acls)
+	p.accesses = newAccesses(p.conf, listeners, p.acls)
 	return nil
-}
-
-// shutAccess is one that allows nothing: before the files of a broker that starts
-// were read.
-func shutAccess(c *conf.Config) core.Access {
-	closed := c.ACLFile != ""
-	for i := range c.Listeners {
-		closed = closed || c.Listeners[i].ACLFile != ""
-	}
-	if !closed {
-		return nil
-	}
-	return &byPort{}
 }

@@ -148,16 +148,16 @@ func sayRestored(log *Log, im *persist.Image) {
 	log.Logf(core.LogInfo, "Restored %d client messages", queued)
 }
 
-// sayNotStarted logs why there is no server.
-func sayNotStarted(log *Log, err error) {
+// sayNotStarted logs why there is no server, and gives the exit status.
+func sayNotStarted(log *Log, err error) int {
 	var bad *persist.FormatError
 	if !errors.As(err, &bad) {
-		log.Logf(core.LogError, "Error: %v", err)
-		return
+		return report(log, err)
 	}
 	for _, line := range bad.Lines() {
 		log.Logf(core.LogError, "%s", line)
 	}
+	return ExitFailed
 }
 
 // configure puts options in force that may change while the broker runs.

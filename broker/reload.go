@@ -77,14 +77,18 @@ func (p *plan) prepare() error {
 	return nil
 }
 
+// listeners are those of the configuration.
+func (p *plan) listeners() []conf.Listener {
+	if p.conf.LocalOnly {
+		return p.conf.LocalListeners(p.ports...)
+	}
+	return p.conf.Listeners
+}
+
 // resolve finds the addresses of all listeners. A name that cannot be looked up is
 // an error where its listener is opened.
 func (p *plan) resolve() error {
-	list := p.conf.Listeners
-	if p.conf.LocalOnly {
-		list = p.conf.LocalListeners(p.ports...)
-	}
-	for _, l := range list {
+	for _, l := range p.listeners() {
 		t := newTarget(l)
 		t.fixed = p.conf.LocalOnly
 		p.targets = append(p.targets, t)
@@ -284,19 +288,23 @@ func (s *Server) apply(p *plan, now core.Time) {
 }
 
 // report logs why a configuration is no good, and gives the exit status.
-func (s *Server) report(err error) int {
+func (s *Server) report(err error) int { return report(s.log, err) }
+
+func report(log *Log, err error) int {
 	var bad *conf.Error
 	if !errors.As(err, &bad) {
-		s.log.Logf(core.LogError, "Error: %v", err)
+		log.Logf(core.LogError, "Error: %v", err)
 		return ExitFailed
 	}
-	s.sayLines(bad.Lines)
+	sayLines(log, bad.Lines)
 	return bad.Code
 }
 
 // sayLines logs lines of the configuration's.
-func (s *Server) sayLines(lines []conf.Line) {
+func (s *Server) sayLines(lines []conf.Line) { sayLines(s.log, lines) }
+
+func sayLines(log *Log, lines []conf.Line) {
 	for _, l := range lines {
-		s.log.Logf(logClasses(l.Class), "%s", l.Text)
+		log.Logf(logClasses(l.Class), "%s", l.Text)
 	}
 }

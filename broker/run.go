@@ -62,8 +62,7 @@ func Run(c *conf.Config, o Options) (status int) {
 	sayStart(log, c, Compatible(o.Version))
 	s, err := newServer(c, o, log)
 	if err != nil {
-		sayNotStarted(log, err)
-		return ExitFailed
+		return sayNotStarted(log, err)
 	}
 	defer func() {
 		if r := recover(); r != nil {

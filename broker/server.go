@@ -72,6 +72,10 @@ type Server struct {
 
 // newServer makes a server that does not listen yet.
 func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
+	rules := &plan{conf: c, ports: o.Ports}
+	if err := rules.readACLs(); err != nil { // before all else: they hold for what an earlier broker has left
+		return nil, err
+	}
 	poll, err := loop.New()
 	if err != nil {
 		return nil, err
@@ -97,7 +101,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 			return nil, err
 		}
 	}
-	s.core = core.New(coreConfig(c, s.version, shutAccess(c)), core.Options{Log: log, Rand: newRand(), Control: s.control, Recorder: s.recorder()}, s.now())
+	s.core = core.New(coreConfig(c, s.version, rules.accesses.away), core.Options{Log: log, Rand: newRand(), Control: s.control, Recorder: s.recorder()}, s.now())
 	s.startStore()
 	log.public.to = s.core
 	s.openLogins()

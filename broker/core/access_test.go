@@ -2,12 +2,14 @@ package core
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"midge/auth"
+	"midge/broker/topic"
 	"midge/packet"
 	"midge/persist"
 )
@@ -287,6 +289,99 @@ func TestOpenTopic(t *testing.T) {
 	q.leave()
 	q = r.connect(packet.V5, "q", user("u"), durably)
 	both("t")
+	r.bare()
+}
+
+// TestRemembersRightly: whatever is remembered, each of many clients is sent what the
+// rules of the moment let it read, from those that they let write, and nothing else.
+func TestRemembersRightly(t *testing.T) {
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	pick := func(from ...string) string { return from[rnd.IntN(len(from))] }
+	topics := []string{"a/b", "a/c", "a", "u/x", "v/x", "c1", "c2"}
+	for i := range 400 { // more than are remembered of one session
+		topics = append(topics, "many/"+itoa(i%20)+"/"+itoa(i))
+	}
+	any := func() string {
+		if rnd.IntN(3) > 0 {
+			return topics[rnd.IntN(7)]
+		}
+		return topics[rnd.IntN(len(topics))]
+	}
+	r := newRig(t, plain())
+	rule := func() string {
+		filter := pick("#", "a/#", "a/b", "many/#", "many/3/+", "+/x", "%u/x", "%c", "c1")
+		return pick("topic ", "pattern ") + pick("read ", "write ", "readwrite ", "readwrite ", "deny ") + filter
+	}
+	var acl listed
+	reload := func() {
+		lines := []string{rule(), rule(), rule()}
+		for _, u := range []string{"u", "v"} {
+			lines = append(lines, "user "+u, rule(), rule(), rule())
+		}
+		r.rules(lines...)
+		acl = r.listener.Access.(listed)
+	}
+	type wants struct {
+		*peer
+		who     persist.Origin
+		filters map[string]bool
+	}
+	all := make([]*wants, 6)
+	connect := func(i int) {
+		if all[i] != nil {
+			all[i].drop()
+		}
+		w := &wants{who: persist.Origin{ClientID: "c" + itoa(i), Username: pick("", "u", "v", "w")}, filters: map[string]bool{}}
+		v := []packet.Version{packet.V311, packet.V5}[i%2]
+		if w.who.Username == "" {
+			w.peer = r.connect(v, w.who.ClientID)
+		} else {
+			w.peer = r.connect(v, w.who.ClientID, user(w.who.Username))
+		}
+		all[i] = w
+	}
+	reload()
+	for i := range all {
+		connect(i)
+	}
+	for step := range trim(t, 30_000, 6000) {
+		w := all[rnd.IntN(len(all))]
+		filter := pick("#", "a/+", "many/#", "many/3/+", "u/x")
+		switch n := rnd.IntN(200); {
+		case n == 0:
+			reload()
+		case n < 3:
+			connect(rnd.IntN(len(all)))
+		case n < 8:
+			w.subscribe(filter, 0)
+			w.filters[filter] = true
+			w.expect("SUBACK id" + itoa(int(w.nextID)) + " [00]")
+		case n < 10:
+			w.unsubscribe(filter)
+			delete(w.filters, filter)
+			r.settle()
+			w.got = nil
+		default:
+			name := any()
+			w.say(name, itoa(step), 0)
+			r.settle()
+			may, _ := acl.May(&w.who, ActionWrite, name)
+			for _, to := range all {
+				want := 0
+				if ok, _ := acl.May(&to.who, ActionRead, name); ok && may {
+					for f := range to.filters {
+						if topic.Match(f, name) {
+							want++
+						}
+					}
+				}
+				if got := len(to.payloads()); got != want {
+					t.Fatalf("seed %d, step %d: %+v got %d of %s by %+v, not %d", seed, step, to.who, got, name, w.who, want)
+				}
+			}
+		}
+	}
 	r.bare()
 }
 

@@ -48,6 +48,11 @@ func (x *chaos) step() string {
 		x.Configure(cfg, x.now)
 		return fmt.Sprintf("queue_qos0_messages %t", cfg.QueueQoS0)
 	}
+	if x.rnd.IntN(60) == 0 {
+		rule := x.pick("topic #", "topic readwrite t/#", "topic deny u", "topic write #", "pattern %c/#")
+		x.rules("topic read t/+", rule, "topic $x/#")
+		return rule
+	}
 	p := x.peer()
 	if p == nil {
 		return x.pass()
