@@ -145,7 +145,7 @@ func TestHostsFilesNames(t *testing.T) {
 	for _, c := range out {
 		c.expect("close")
 	}
-	if n := s.count("Client connection from 127.0.0.1 denied access by tcpd."); n != 300 {
-		t.Errorf("%d were kept out", n)
+	for range out { // the log is written beside the loop
+		s.await("Client connection from 127.0.0.1 denied access by tcpd.")
 	}
 }
