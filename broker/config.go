@@ -19,6 +19,7 @@ func coreConfig(c *conf.Config, version string, away core.Access) core.Config {
 		MaxKeepAlive:        uint16(c.MaxKeepalive),
 		MaxSessionExpiry:    c.PersistentClientExpiration * 1000,
 		MaxClients:          c.GlobalMaxClients,
+		MemoryLimit:         c.MemoryLimit,
 		RetainAvailable:     c.RetainAvailable,
 		RetainSweep:         core.Time(c.RetainExpiryInterval) * 60_000,
 		UpgradeQoS:          c.UpgradeOutgoingQoS,

@@ -90,6 +90,9 @@ type Config struct {
 
 	GlobalMaxConnections int // sockets of all listeners at once
 	GlobalMaxClients     int // sessions, connected or stored
+	// MemoryLimit is how many bytes the broker's state may take, 0 for any number.
+	// It may exceed 32 bits.
+	MemoryLimit int64
 
 	MaxInflightMessages int // unacknowledged QoS 1 and 2 per client and direction, up to 65534
 	MaxInflightBytes    int // payload bytes in flight per client

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -88,6 +89,10 @@ func TestValues(t *testing.T) {
 		{"autosave_interval 5", func(c *Config) any { return c.AutosaveInterval }, 5},
 		{"autosave_interval -5", func(c *Config) any { return c.AutosaveInterval }, 0},
 		{"autosave_on_changes true", func(c *Config) any { return c.AutosaveOnChanges }, true},
+		{"memory_limit 8589934592", func(c *Config) any { return c.MemoryLimit }, int64(8589934592)},
+		{"memory_limit 50MB", func(c *Config) any { return c.MemoryLimit }, int64(50)},
+		{"memory_limit x", func(c *Config) any { return c.MemoryLimit }, int64(0)},
+		{"memory_limit 99999999999999999999", func(c *Config) any { return c.MemoryLimit }, int64(math.MaxInt64)},
 		{"persistent_client_expiration 5s", func(c *Config) any { return c.PersistentClientExpiration }, int64(5)},
 		{"persistent_client_expiration 2h", func(c *Config) any { return c.PersistentClientExpiration }, int64(7200)},
 		{"persistent_client_expiration 2d", func(c *Config) any { return c.PersistentClientExpiration }, int64(172800)},

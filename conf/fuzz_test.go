@@ -78,6 +78,7 @@ func checkConfig(t *testing.T, c *Config) {
 		"sys_interval":           c.SysInterval >= 0 && c.SysInterval <= 65535,
 		"retain_expiry_interval": c.RetainExpiryInterval >= 0 && c.RetainExpiryInterval <= 10000000,
 		"log_type":               c.LogType&^AllClasses == 0,
+		"memory_limit":           c.MemoryLimit >= 0,
 		"log_facility":           c.LogFacility == 3 || c.LogFacility >= 16 && c.LogFacility <= 23,
 		"log_dest":               (c.LogDest&ToFile != 0) == (c.LogFile != ""),
 		"listener":               c.LocalOnly == (len(c.Listeners) == 0),

@@ -73,12 +73,19 @@ func setMessageSizeLimit(s *statement) error {
 	return nil
 }
 
-// setMemoryLimit checks what is not validated otherwise: 50MB is 50.
+// setMemoryLimit takes what mosquitto does not look at closely: 50MB is 50. That
+// is said, for it is never meant.
 func setMemoryLimit(s *statement) error {
-	if d := leadingDigits(s.text); d != "" && d[0] == '-' {
-		return failValue(s.name, d)
+	digits := leadingDigits(s.text)
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if n < 0 {
+		return failValue(s.name, digits)
 	}
-	return nil
+	s.file.cfg.MemoryLimit = n
+	if err == nil && digits == s.text {
+		return nil
+	}
+	return s.file.say(ClassWarning, "Warning: The '%s' value (%s) is not a number of bytes, using %d.", s.name, s.text, n)
 }
 
 // expirationUnit returns the seconds a last letter of

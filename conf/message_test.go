@@ -279,6 +279,8 @@ func TestSaid(t *testing.T) {
 		{"retry_interval soon", []string{"W Warning: Invalid 'retry_interval' value (soon), messages are not sent again."}},
 		{"retry_interval 20", nil},
 
+		{"memory_limit 50MB", []string{"W Warning: The 'memory_limit' value (50MB) is not a number of bytes, using 50."}},
+		{"memory_limit x", []string{"W Warning: The 'memory_limit' value (x) is not a number of bytes, using 0."}},
 		{"sys_interval 10s", []string{"W Warning: The 'sys_interval' value (10s) is not a number, using 10."}},
 		{"sys_interval 1.5", []string{"W Warning: The 'sys_interval' value (1.5) is not a number, using 1."}},
 		{"sys_interval 08", []string{"W Warning: The 'sys_interval' value (08) is not a number, using 8."}},
@@ -327,10 +329,10 @@ func TestBridgeSaid(t *testing.T) {
 // TestOwnErrorsFirst: what midge has not is reported after the last line, once
 // for each option and value, and not at all if mosquitto would complain.
 func TestOwnErrorsFirst(t *testing.T) {
-	text := []string{"memory_limit 1", "listener 9001", "protocol http_api", "memory_limit 1",
+	text := []string{"psk_file x", "listener 9001", "protocol http_api", "psk_file x",
 		"log_dest syslog", "log_dest topic", "log_dest dlt", "log_dest stdout", "listener 9002", "protocol websockets"}
 	want := []string{
-		"E Error: The 'memory_limit' option is not built yet in midge.", at("1"),
+		"E Error: The 'psk_file' option is not supported by midge: " + whyPSK + ".", at("1"),
 		"E Error: The 'protocol http_api' option is not built yet in midge.", at("3"),
 		"E Error: The 'log_dest dlt' option is not supported by midge: it does not speak DLT.", at("7"),
 	}

@@ -27,7 +27,7 @@ func TestSamples(t *testing.T) {
 			"remote_password 36", "local_clientid 37", "start_type 38", "restart_timeout 40", "keepalive_interval 41", "cleansession 42",
 			"try_private 43", "bridge_attempt_unsubscribe 44", "notifications 45", "notification_topic 46", "bridge_cafile 47",
 			"bridge_tls_version 48", "bridge_insecure 49", "topic 52", "threshold 63", "idle_timeout 64", "notifications_local_only 66"},
-		"high-volume-telemetry": {"memory_limit 18"},
+		"high-volume-telemetry": nil,
 		"home-automation":       nil,
 		"test-dev":              nil,
 		"vps-tls":               nil,

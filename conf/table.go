@@ -63,7 +63,7 @@ func limitOptions() []option {
 			set: aliases(func(l *Listener) *int { return &l.MaxTopicAlias })},
 		{name: "max_topic_alias_broker", value: integer, scope: perListener, need: someListener,
 			set: aliases(func(l *Listener) *int { return &l.MaxTopicAliasBroker })},
-		{name: "memory_limit", value: integer64, state: notYet, set: setMemoryLimit},
+		{name: "memory_limit", value: integer64, set: setMemoryLimit},
 		{name: "persistent_client_expiration", value: word, set: setPersistentClientExpiration},
 		{name: "retain_available", value: boolean, set: flag(func(c *Config) *bool { return &c.RetainAvailable })},
 		{name: "retain_expiry_interval", value: integer, set: setRetainExpiryInterval},

@@ -13,13 +13,15 @@ import (
 type aliases struct {
 	in  []string          // by alias less one; "" is not set
 	out map[string]uint16 // ours towards the client, first come, first served
+
+	cost int64 // in the account
 }
 
 func (c *Client) aliasTable() *aliases { return &c.more().aliases }
 
 // resolve is the topic of a PUBLISH that carries an alias: it sets the alias, or
 // uses it when the topic is empty (v5 3.3.2.3.4).
-func (c *Client) resolve(p *packet.Packet) (string, error) {
+func (b *Broker) resolve(c *Client, p *packet.Packet) (string, error) {
 	alias := p.Props.TopicAlias
 	if alias > c.Listener.MaxAlias {
 		return "", faultAlias
@@ -40,8 +42,10 @@ func (c *Client) resolve(p *packet.Packet) (string, error) {
 	}
 	for i >= len(t.in) {
 		t.in = append(t.in, "")
+		b.accountAlias(t, costAlias)
 	}
 	if t.in[i] != view(p.Topic) {
+		b.accountAlias(t, len(p.Topic)-len(t.in[i]))
 		t.in[i] = string(p.Topic)
 	}
 	return t.in[i], nil
@@ -51,7 +55,7 @@ func (c *Client) resolve(p *packet.Packet) (string, error) {
 // topic with an alias that it sets, or an alias in its place
 // (v5 [MQTT-3.1.2-26], [MQTT-3.3.2-11]). The packet is appended at once, so
 // none that sets an alias is ever dropped.
-func (c *Client) aliasFor(name string) (string, uint16) {
+func (b *Broker) aliasFor(c *Client, name string) (string, uint16) {
 	t := c.aliasTable()
 	if a, ok := t.out[name]; ok {
 		return "", a
@@ -64,5 +68,6 @@ func (c *Client) aliasFor(name string) (string, uint16) {
 	}
 	a := uint16(len(t.out) + 1)
 	t.out[strings.Clone(name)] = a
+	b.accountAlias(t, costAlias+len(name))
 	return name, a
 }

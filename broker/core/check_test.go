@@ -19,6 +19,7 @@ func (b *Broker) check() error {
 	k.timers(b)
 	k.outputs(b)
 	k.messages(b)
+	k.account(b)
 	return errors.Join(k.errs...)
 }
 
@@ -227,6 +228,7 @@ func (k *checker) messages(b *Broker) {
 		k.not(m.Uses < n, "%d users of a message to %s that counts %d", n, m.Topic, m.Uses)
 	}
 	b.retained.Walk(func(name string, m *message) bool {
+		k.not(m.Uses < users[m]+1, "%d users of the message retained as %s", m.Uses, name)
 		k.not(m.Room > 0, "the message retained as %s may be used again", name)
 		return true
 	})
@@ -238,6 +240,84 @@ func (k *checker) messages(b *Broker) {
 		}
 	}
 	k.same("bytes in stock", b.free.messages.bytes, bytes)
+}
+
+// account: it is what a count of everything comes to.
+func (k *checker) account(b *Broker) {
+	n := int64(b.sockets) * costClient
+	messages := map[*message]bool{}
+	clients := map[*Client]bool{}
+	for _, c := range b.dirty {
+		clients[c] = true // even one that is closed
+	}
+	for _, s := range b.sessions {
+		n += s.cost() + int64(len(s.incoming))*costIncoming + s.cursors.cost()
+		each(s, func(d *delivery) { messages[d.msg] = true })
+		for _, in := range s.incoming {
+			messages[in.msg] = true
+		}
+		if s.client != nil {
+			clients[s.client] = true
+		} else {
+			n += costAbsence
+		}
+		if s.will != nil {
+			n += costOfWill(s.will)
+		}
+		if s.window != nil {
+			n += s.window.cost()
+		}
+		n += chunksOf(s) * costChunk
+	}
+	for c := range clients {
+		n += int64(c.charged)
+		if c.extra != nil {
+			n += c.extra.aliases.cost
+			want := int64(len(c.extra.aliases.in)+len(c.extra.aliases.out)) * costAlias
+			for _, name := range c.extra.aliases.in {
+				want += int64(len(name))
+			}
+			for name := range c.extra.aliases.out {
+				want += int64(len(name))
+			}
+			k.same("the cost of "+c.name()+"'s aliases", c.extra.aliases.cost, want)
+		}
+		if c.out.cuts != nil {
+			for _, cut := range c.out.cuts.list {
+				messages[cut.msg] = true
+			}
+		}
+	}
+	b.retained.Walk(func(_ string, m *message) bool {
+		messages[m] = true
+		n += costRetained
+		return true
+	})
+	for m := range messages {
+		n += m.cost()
+	}
+	b.subs.Scan(func(sub *persist.Subscription) bool {
+		n += costOfSubscription(sub)
+		return true
+	})
+	for _, sh := range b.groups {
+		n += sh.cost()
+	}
+	k.same("the account", b.acct.bytes, n)
+	k.not(b.acct.most < b.acct.bytes, "the most the account ever was is %d", b.acct.most)
+}
+
+// chunksOf counts the chunks of a session's queues.
+func chunksOf(s *Session) (n int64) {
+	if s.waiting == nil {
+		return 0
+	}
+	for _, q := range []*queue{&s.waiting.acked, &s.waiting.plain} {
+		for c := q.head; c != nil; c = c.next {
+			n++
+		}
+	}
+	return n
 }
 
 // spoil writes over a message that nobody uses any more, for those who still do

@@ -52,6 +52,7 @@ type Client struct {
 	extra     *extra   // nil mostly
 	over      int      // bytes of answers appended while the output was full
 	keepAlive uint16   // seconds; 0: none
+	charged   uint32   // bytes of its output in the account
 
 	Listener *Listener
 }

@@ -26,6 +26,7 @@ type Config struct {
 	MaxKeepAlive        uint16 // seconds; with a limit, 0 asks for too much
 	MaxSessionExpiry    Time   // the longest a session outlives its connection, in milliseconds
 	MaxClients          int    // sessions, connected or not
+	MemoryLimit         int64  // bytes of the account, see Broker.Memory
 	RetainAvailable     bool
 	RetainSweep         Time // how often expired retained messages are looked for, in milliseconds
 	UpgradeQoS          bool // messages go out with the subscription's QoS

@@ -30,6 +30,7 @@ var (
 	refuseWillTopic = &refusal{reason: packet.TopicNameInvalid, text: causeProtocol.text, mute: true}
 	refuseKeepAlive = &refusal{reason: packet.ClientIDNotValid, text: causeBadID.text}
 	refuseSmall     = &refusal{reason: packet.PacketTooLarge, text: causeOversize.text}
+	refuseMemory    = &refusal{reason: packet.QuotaExceeded, text: "quota exceeded"}
 	refuseClients   = &refusal{reason: packet.ServerBusy, text: "server busy", mute: true}
 )
 
@@ -98,6 +99,10 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 	}
 	if b.down != packet.Success && b.connectRecords(id, p) {
 		b.reject(c, id, refuseDown, now)
+		return nil
+	}
+	if b.sessions[id] == nil && b.tight(costClient+costSession+int64(len(id)+len(cn.WillPayload))) {
+		b.reject(c, id, refuseMemory, now)
 		return nil
 	}
 	if len(b.connack(c, id, false, p)) > int(c.maxPacket) {
@@ -269,6 +274,7 @@ func (b *Broker) welcome(c *Client, id string, p *packet.Packet, now Time) {
 	if s == nil {
 		s = &Session{id: id}
 		b.sessions[id] = s
+		b.account(s.cost())
 	}
 	b.attach(c, s, p, now)
 	b.logConnect(c, p)
@@ -315,7 +321,9 @@ func (b *Broker) attach(c *Client, s *Session, p *packet.Packet, now Time) {
 	s.expiry = b.capExpiry(asked)
 	s.dropping = false
 	b.endAbsence(s)
+	before := s.cost()
 	s.identify(c, cn)
+	b.account(s.cost() - before)
 	b.epoch++
 	s.window.rewind()
 	if c.keepAlive > 0 {

@@ -111,6 +111,7 @@ type Broker struct {
 	stats Stats
 	sys   sysTree
 	ears  int // subscriptions to the log, see HearsLog
+	acct  account
 	sweep sweeper
 }
 
@@ -182,6 +183,7 @@ func (b *Broker) Open(c *Client, now Time) {
 	}
 	b.sockets++
 	b.stats.Sockets++
+	b.account(costClient)
 	b.keepVigil(c, now)
 }
 
@@ -252,6 +254,7 @@ func (b *Broker) Tick(now Time) {
 	}
 	clear(b.feeding)
 	b.trim()
+	b.watchLimit()
 	for range ticks {
 		d, ok := b.timers.Min()
 		if !ok || d.at > now {

@@ -52,6 +52,7 @@ func (b *Broker) startCursor(s *Session, sub *persist.Subscription) {
 		s.cursors = &cursors{by: make(map[string]*cursor)}
 	}
 	s.cursors.add(cur)
+	b.account(cur.cost())
 	b.recordCursor(s, cur)
 }
 
@@ -93,6 +94,7 @@ func (all *cursors) find(filter string) *cursor {
 // endCursor takes a cursor away; its place in the order goes when it is met.
 func (b *Broker) endCursor(s *Session, cur *cursor) {
 	b.recordCursorDone(s, cur)
+	b.account(-cur.cost())
 	delete(s.cursors.by, cur.sub.Filter)
 	cur.over = true
 	if len(s.cursors.by) == 0 {
@@ -194,6 +196,7 @@ func (b *Broker) retainedFirst(s *Session, sub *persist.Subscription, name strin
 	}
 	cur.sent[m.Topic] = struct{}{}
 	cur.early = append(cur.early, m.Topic)
+	b.account(costEarly)
 	if !ownMessage(s, cur.sub, m) && !b.withheld(s, m) {
 		b.sendRetained(s, cur.sub, m, now)
 	}

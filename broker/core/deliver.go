@@ -80,7 +80,7 @@ func (b *Broker) deliverOffline(s *Session, sub *persist.Subscription, sh *share
 // enqueue lets p wait for s. When the limits are reached the newest message is
 // the one that is dropped: counted, and said once.
 func (b *Broker) enqueue(s *Session, sub *persist.Subscription, sh *share, p *publication, flags byte) bool {
-	if !b.roomFor(s) {
+	if !b.roomFor(s) || qosOf(flags) == 0 && b.acct.short {
 		b.dropped(s)
 		return false
 	}
@@ -185,7 +185,7 @@ func (b *Broker) sendPublish(c *Client, p *publication, flags byte, id uint16, s
 	buf, hold := b.target(c, needs, pass)
 	switch {
 	case c.aliasMax != 0 && !hold && b.fits(c, subID, p, qosOf(flags), 1, now): // one that is held may be passed by one that uses the alias it sets
-		name, alias := c.aliasFor(name)
+		name, alias := b.aliasFor(c, name)
 		b.appendPublish(c, buf, flags, name, id, b.propsFor(p, c.version, alias, subID, now), p)
 	case p.forms && subID == 0 && flags&publishDup == 0 && c.flags&flagMounted == 0:
 		f := b.formOf(p, c.version, flags, now)

@@ -28,6 +28,7 @@ var (
 	causeAlias     = cause{reason: packet.TopicAliasInvalid, text: "topic alias invalid"}
 	causeQoS       = cause{reason: packet.QoSNotSupported, text: disallowed}
 	causeRetain    = cause{reason: packet.RetainNotSupported, text: disallowed}
+	causeMemory    = cause{text: "out of memory"}
 	causeBadID     = cause{reason: packet.ClientIDNotValid, text: "client identifier not valid"}
 )
 
@@ -53,6 +54,7 @@ var (
 	faultUnexpected = &fault{cause: causeProtocol}
 	faultNoLocal    = &fault{cause: causeProtocol, why: "$share subscription with no-local set."}
 	faultShare      = &fault{cause: causeProtocol, why: "Invalid shared subscription."}
+	faultMemory     = &fault{cause: causeMemory}
 	faultWrongAck   = &fault{cause: causeProtocol, why: "acknowledgement of another kind than the message."}
 	faultRepeats    = &fault{cause: causeProtocol}
 	faultAuth       = &fault{cause: causeProtocol, why: "AUTH packet without existing auth-method."}

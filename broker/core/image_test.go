@@ -307,12 +307,38 @@ func (im *image) image(p persist.Position) *persist.Image {
 	return out
 }
 
+// unused has all messages of the image be as if they were read from a disk, until
+// the returned function is called.
+func (im *image) unused() (again func()) {
+	uses := map[*persist.Message]int32{}
+	for _, m := range im.retained {
+		uses[m] = m.Uses
+	}
+	for _, s := range im.sessions {
+		for _, d := range s.queue {
+			uses[d.Message] = d.Message.Uses
+		}
+		for _, m := range s.incoming {
+			uses[m] = m.Uses
+		}
+	}
+	for m := range uses {
+		m.Uses = 0
+	}
+	return func() {
+		for m, n := range uses {
+			m.Uses = n
+		}
+	}
+}
+
 // restored compares the broker that begins with what was recorded with the one that
 // goes on.
 func (x *chaos) restored() string {
 	j := newJournal(x.journal.tb)
 	j.newest = x.newest
 	r := newRig(x.journal.tb, x.cfg, j)
+	defer x.safe.unused()()
 	r.Restore(x.safe.image(x.newest), x.now)
 	have, want := r.durableState().lines(), x.durableState().lines()
 	out := ""

@@ -64,9 +64,11 @@ func (b *Broker) put(s *Session, d delivery) *delivery {
 	if w == nil {
 		w = b.newWindow()
 		s.window = w
+		b.account(w.cost())
 	}
 	if 2*w.n >= len(w.slots) && len(w.slots) < 1<<16 {
 		w.grow()
+		b.account(w.cost() / 2)
 	}
 	for {
 		s.nextID++
@@ -104,6 +106,7 @@ func (b *Broker) take(s *Session, d *delivery) {
 	b.unuse(d.msg)
 	*d = delivery{}
 	if w.n == 0 {
+		b.account(-w.cost())
 		b.freeWindow(w)
 		s.window = nil
 	}

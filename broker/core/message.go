@@ -9,9 +9,9 @@ import (
 
 // A message is a persist.Message whose memory core may use again. Those who need
 // it are counted: the routing that made it, each delivery that waits or is under
-// way, a QoS 2 message until its PUBREL, each output that sends its payload from
-// where it lies. When the last of them is done the message goes to the stock and
-// its bytes are written over, so a view of it must not outlive its user.
+// way, a QoS 2 message until its PUBREL, the retained store, each output that sends its
+// payload from where it lies. When the last of them is done the message goes to the
+// stock and its bytes are written over, so a view of it must not outlive its user.
 //
 // A message that others than core have seen, a recorder or its image, is never
 // written to again: it is kept, and the collector's in the end. So are retained
@@ -46,6 +46,7 @@ func (b *Broker) message(p *publication) *message {
 	m.QoS, m.Retain = p.qos, p.retain
 	m.Uses = 1
 	p.msg, p.made = m, true
+	b.account(m.cost())
 	return m
 }
 
@@ -80,7 +81,11 @@ func (m *message) use() *message {
 
 // unuse counts one user less; the last one puts the message back.
 func (b *Broker) unuse(m *message) {
-	if m.Uses--; m.Uses == 0 && m.Room > 0 {
+	if m.Uses--; m.Uses > 0 {
+		return
+	}
+	b.account(-m.cost())
+	if m.Room > 0 {
 		b.free.messages.put(m)
 	}
 }

@@ -117,6 +117,7 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 	if c.out.len() > 0 {
 		c.flags |= flagStalled
 		b.tighten(&c.out)
+		b.charge(c, cap(c.out.buf))
 		return
 	}
 	c.flags &^= flagStalled | flagPaused
@@ -153,6 +154,7 @@ func (b *Broker) tighten(o *output) {
 // release gives c's empty buffer back.
 func (b *Broker) release(c *Client) {
 	b.giveBack(c.out.buf)
+	b.charge(c, 0)
 	c.out = output{}
 }
 

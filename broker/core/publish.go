@@ -37,6 +37,9 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 		b.askControl(c, p, name)
 		return nil
 	}
+	if b.cfg.MemoryLimit > 0 && b.tightFor(c.session, p, name) {
+		return b.rejectPublish(c, p)
+	}
 	if b.debug {
 		b.logReceived("Received PUBLISH from", c, p, name)
 	}
@@ -77,7 +80,7 @@ func (b *Broker) allowed(c *Client, p *packet.Packet) error {
 // the packet, or the alias's string.
 func (b *Broker) topicOf(c *Client, p *packet.Packet) (string, error) {
 	if p.Props.Has(packet.TopicAlias) {
-		return c.resolve(p)
+		return b.resolve(c, p)
 	}
 	if topic.CheckName(p.Topic) != nil {
 		return "", faultTopic
@@ -169,6 +172,7 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 		}
 		b.log.Logf(LogWarning, "Reused message ID %d from %s detected. Clearing from storage.", p.ID, s.id)
 		b.unuse(in.msg)
+		b.account(-costIncoming)
 	}
 	b.warnFlood(c, p)
 	if s.incoming == nil {
@@ -176,6 +180,7 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 	}
 	msg := b.message(m).use()
 	s.incoming[p.ID] = incoming{msg: msg}
+	b.account(costIncoming)
 	if b.recording(s) {
 		b.rec.Receive(s.id, p.ID, msg.keep())
 	}
@@ -224,6 +229,7 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 	}
 	if in, ok := s.incoming[p.ID]; ok {
 		delete(s.incoming, p.ID)
+		b.account(-costIncoming)
 		if b.recording(s) {
 			b.rec.Received(s.id, p.ID)
 		}

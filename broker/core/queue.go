@@ -135,6 +135,7 @@ func (b *Broker) filter(q *queue, keep func(*delivery) bool) {
 }
 
 func (b *Broker) newChunk() *chunk {
+	b.account(costChunk)
 	c := b.free.chunks
 	if c == nil {
 		return new(chunk)
@@ -146,6 +147,7 @@ func (b *Broker) newChunk() *chunk {
 }
 
 func (b *Broker) freeChunk(c *chunk) {
+	b.account(-costChunk)
 	c.next = nil
 	if b.free.chunked < poolChunks {
 		c.next = b.free.chunks

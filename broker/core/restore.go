@@ -12,7 +12,8 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 	b.number = max(b.number, im.Number())
 	b.pos, b.safe = im.Position(), im.Position()
 	for m := range im.Retained() {
-		b.retained.Set(m.Topic, (*message)(m))
+		b.retained.Set(m.Topic, b.found(m).use())
+		b.account(costRetained)
 		b.stats.RetainedBytes += int64(len(m.Payload))
 	}
 	for s := range im.Sessions() {
@@ -38,6 +39,14 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 	}
 }
 
+// found is a message of the image, which is accounted for with its first user.
+func (b *Broker) found(m *persist.Message) *message {
+	if m.Uses == 0 {
+		b.account((*message)(m).cost())
+	}
+	return (*message)(m)
+}
+
 // restoreSession makes a session, with what does not need others.
 func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 	if old.Expiry == 0 {
@@ -54,6 +63,7 @@ func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 		s.absence.endsAt = old.Gone + Time(s.expiry)*1000
 	}
 	b.sessions[s.id] = s
+	b.account(s.cost() + costAbsence)
 	for sub := range im.SubscriptionsOf(s.id) {
 		b.addSubscription(s, sub)
 	}
@@ -61,9 +71,12 @@ func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 		if s.incoming == nil {
 			s.incoming = make(map[uint16]incoming)
 		}
-		s.incoming[id] = incoming{msg: (*message)(m).use()}
+		s.incoming[id] = incoming{msg: b.found(m).use()}
+		b.account(costIncoming)
 	}
-	s.will = im.WillOf(s.id)
+	if s.will = im.WillOf(s.id); s.will != nil {
+		b.account(costOfWill(s.will))
+	}
 }
 
 // restoreDeliveries fills the session's window and queue.
@@ -84,6 +97,7 @@ func (b *Broker) restoreDeliveries(im *persist.Image, s *Session) {
 			b.restoreInflight(s, d)
 			continue
 		}
+		b.found(old.Message)
 		if s.waiting == nil {
 			s.waiting = new(backlog)
 		}
@@ -113,13 +127,16 @@ func (b *Broker) restoreInflight(s *Session, d delivery) {
 	if w == nil {
 		w = b.newWindow()
 		s.window = w
+		b.account(w.cost())
 	}
 	for 2*w.n >= len(w.slots) && len(w.slots) < 1<<16 || w.slots[int(d.id)&(len(w.slots)-1)].id != 0 {
 		if len(w.slots) == 1<<16 {
 			return // two with one identifier: the older is the one that was sent
 		}
 		w.grow()
+		b.account(w.cost() / 2)
 	}
+	b.found((*persist.Message)(d.msg))
 	w.slots[int(d.id)&(len(w.slots)-1)] = d
 	d.msg.use()
 	w.n++
@@ -145,6 +162,7 @@ func (b *Broker) restoreCursors(im *persist.Image, s *Session) {
 			s.cursors = &cursors{by: make(map[string]*cursor)}
 		}
 		s.cursors.add(cur)
+		b.account(cur.cost())
 	}
 }
 

@@ -162,9 +162,20 @@ func (r *rig) bare() {
 		r.Errorf("%d deliveries of %d bytes are left", r.stats.Queued, r.stats.QueuedBytes)
 	case r.stats.Subscriptions != 0 || r.stats.SharedSubscriptions != 0:
 		r.Errorf("%d+%d subscriptions are counted", r.stats.Subscriptions, r.stats.SharedSubscriptions)
+	case r.acct.bytes != r.retainedCost():
+		r.Errorf("the account is %d, of which %d are retained messages", r.acct.bytes, r.retainedCost())
 	case len(r.busy) != 0 || len(r.dirty) != 0 || len(r.holding) != 0:
 		r.Errorf("%d busy, %d dirty, %d holding clients are left", len(r.busy), len(r.dirty), len(r.holding))
 	}
+}
+
+// retainedCost is what retained messages make of the account.
+func (r *rig) retainedCost() (n int64) {
+	r.retained.Walk(func(_ string, m *message) bool {
+		n += costRetained + m.cost()
+		return true
+	})
+	return n
 }
 
 // TestGivenBack: when clients, sessions and messages are gone, so is the memory.

@@ -98,10 +98,13 @@ func (b *Broker) retain(p *publication) {
 	}
 	m := b.message(p)
 	m.keep()
-	old, had := b.retained.Set(m.Topic, m)
+	old, had := b.retained.Set(m.Topic, m.use())
 	b.stats.RetainedBytes += int64(len(m.Payload))
 	if had {
 		b.stats.RetainedBytes -= int64(len(old.Payload))
+		b.unuse(old)
+	} else {
+		b.account(costRetained)
 	}
 	if b.rec != nil && !isSys(p.topic) {
 		b.record(nil)
@@ -116,10 +119,12 @@ func (b *Broker) unretain(name string) {
 		return
 	}
 	b.stats.RetainedBytes -= int64(len(old.Payload))
+	b.account(-costRetained)
 	if b.rec != nil && !isSys(name) {
 		b.record(nil)
 		b.rec.Unretain(old.Topic)
 	}
+	b.unuse(old)
 }
 
 // copyFor is a receiver of a message that is sent to each client once.

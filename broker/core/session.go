@@ -35,7 +35,9 @@ func (b *Broker) endConnection(c *Client, why cause) {
 	}
 	c.leaveVigil()
 	b.stopResend(c)
+	b.account(-costClient)
 	if c.extra != nil {
+		b.account(-c.extra.aliases.cost)
 		c.extra.aliases = aliases{}
 	}
 	b.addDirty(c)
@@ -78,6 +80,7 @@ func (b *Broker) detach(s *Session, now Time) {
 	}
 	b.passOn(s, false, now)
 	s.absence = &absence{endsAt: persist.Never, listener: port}
+	b.account(costAbsence)
 	if s.expiry != noExpiry {
 		s.absence.endsAt = now + Time(s.expiry)*1000
 	}
@@ -97,6 +100,7 @@ func (b *Broker) endAbsence(s *Session) {
 	if s.absence != nil {
 		b.disarm(&s.absence.timer)
 		s.absence = nil
+		b.account(-costAbsence)
 	}
 }
 
@@ -117,6 +121,7 @@ func (b *Broker) endSession(s *Session, now Time) {
 	for _, in := range s.incoming {
 		b.unuse(in.msg)
 	}
+	b.account(-costIncoming*int64(len(s.incoming)) - s.cursors.cost() - s.cost())
 	s.incoming, s.cursors = nil, nil
 	if s.who != nil {
 		s.who.rights = nil // retained messages may keep the rest
@@ -150,6 +155,7 @@ func (b *Broker) clearWindow(s *Session) {
 	}
 	b.stats.Queued -= w.n
 	b.stats.QueuedBytes -= int64(w.bytes)
+	b.account(-w.cost())
 	s.window = nil
 }
 

@@ -42,6 +42,7 @@ func (b *Broker) join(s *Session, sub *persist.Subscription, rest string) (isNew
 	if sh == nil {
 		sh = &share{filter: sub.Filter, rest: rest}
 		b.groups[sh.filter] = sh
+		b.account(sh.cost())
 		b.shared.Set(sh.rest, sh, struct{}{})
 	}
 	if i := sh.find(s); i >= 0 {
@@ -68,6 +69,7 @@ func (b *Broker) leave(s *Session, filter string) bool {
 	}
 	if len(sh.members) == 0 {
 		delete(b.groups, filter)
+		b.account(-sh.cost())
 		b.shared.Delete(sh.rest, sh)
 	}
 	return true

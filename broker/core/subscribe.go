@@ -97,6 +97,15 @@ func (b *Broker) subscribeOne(c *Client, asked []byte, options byte, id uint32) 
 	if !ok {
 		return subackFailure
 	}
+	if b.tightForFilter(s, filter) {
+		if b.debug {
+			b.log.Logf(LogDebug, "\t%s (denied)", filter)
+		}
+		if c.version == packet.V5 {
+			return byte(packet.QuotaExceeded)
+		}
+		return subackFailure
+	}
 	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {
 		b.log.Logf(LogDebug, "\t%s (QoS %d)", filter, options&persist.OptionQoS)
@@ -133,6 +142,7 @@ func (b *Broker) addSubscription(s *Session, sub *persist.Subscription) (isNew, 
 	b.epoch++
 	if isNew {
 		s.subs++
+		b.account(costOfSubscription(sub))
 		b.countSubscription(rest, shared, 1)
 	}
 	return isNew, shared
@@ -238,6 +248,7 @@ func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
 	}
 	b.subs.Delete(sub)
 	s.subs--
+	b.account(-costOfSubscription(sub))
 	b.countSubscription(rest, shared, -1)
 }
 

@@ -18,6 +18,8 @@ func (b *Broker) willOf(s *Session, cn *packet.ConnectBody) *persist.Will {
 		origin: s.from(), expires: persist.Never, qos: cn.WillQoS, retain: cn.WillRetain,
 	}
 	w := &persist.Will{Message: b.message(&m).keep(), Due: persist.Never}
+	b.done(&m) // a will is no user
+	b.account(costOfWill(w))
 	if props.Has(packet.WillDelay) {
 		w.Delay = props.WillDelay
 	}
@@ -35,6 +37,7 @@ func (b *Broker) dropWill(s *Session) {
 	if s.will == nil {
 		return
 	}
+	b.account(-costOfWill(s.will))
 	s.will = nil
 	if b.recording(s) {
 		b.rec.Will(s.id, nil)
