@@ -2,6 +2,7 @@ package core
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ type sysTree struct {
 	last    Time // the last update
 	timer   timer
 	figures []figure
+	given   []figure // by Figure
 	loads   []load
 	buf     []byte
 
@@ -75,8 +77,16 @@ func (b *Broker) updateSys(now Time) {
 	b.say("uptime", t.buf, now)
 	b.updateLoads(now)
 	b.countOut()
-	for i := range t.figures {
-		f := &t.figures[i]
+	b.sayFigures(t.figures, now)
+	b.sayFigures(t.given, now)
+	t.last = now
+}
+
+// sayFigures publishes those that changed.
+func (b *Broker) sayFigures(figures []figure, now Time) {
+	t := &b.sys
+	for i := range figures {
+		f := &figures[i]
 		v := f.value(b)
 		if f.once && v == f.said {
 			continue
@@ -85,7 +95,19 @@ func (b *Broker) updateSys(now Time) {
 		t.buf = strconv.AppendInt(t.buf[:0], v, 10)
 		b.say(f.name, t.buf, now)
 	}
-	t.last = now
+}
+
+// Figure adds a number of the caller's to the tree, as $SYS/broker/ and name, in
+// place of one of that name. value is asked at each update, on the broker's
+// goroutine. Without a value it is taken out of the tree.
+func (b *Broker) Figure(name string, value func() int64) {
+	t := &b.sys
+	t.given = slices.DeleteFunc(t.given, func(f figure) bool { return f.name == name })
+	if value == nil {
+		b.unretain(sysRoot + name)
+		return
+	}
+	t.given = append(t.given, figure{name: name, value: func(*Broker) int64 { return value() }})
 }
 
 // updateLoads moves the averages on, by mosquitto's formula.
@@ -127,6 +149,8 @@ func sysFigures() []figure {
 		name  string
 		value func(*Broker) int64
 	}{
+		{"heap/current", func(b *Broker) int64 { return b.acct.bytes }}, // first: the others are kept too
+		{"heap/maximum", func(b *Broker) int64 { return b.acct.most }},
 		{"clients/total", func(b *Broker) int64 { return int64(len(b.sessions)) }},
 		{"clients/maximum", func(b *Broker) int64 { return int64(b.stats.MaxClients) }},
 		{"clients/disconnected", offlineSessions},

@@ -53,7 +53,10 @@ func TestSysValues(t *testing.T) {
 	}
 	p.retain("$other", "1234567", 0)
 	s.ack(packet.Pingreq, 0)
-	r.wait(10_000)
+	r.wait(9_999)
+	r.settle()
+	heap := r.acct.bytes
+	r.wait(1)
 	retained := 5 + 1 + int(sysTopics(r))
 	queued := 2 + 2 + 2 // of s: open and waiting; of gone
 	bytes := 10 + 11 + 12 + 13 + 14 + 7 + sysBytes(r, t)
@@ -85,6 +88,8 @@ func TestSysValues(t *testing.T) {
 		"store/messages/bytes":       nil, // see below
 		"packet/out/count":           2,
 		"packet/out/bytes":           0,
+		"heap/current":               nil, // see below
+		"heap/maximum":               nil,
 	}
 	got := r.sysValues()
 	for name, v := range want {
@@ -100,6 +105,12 @@ func TestSysValues(t *testing.T) {
 	// s was owed 10 of QoS 1 and holds 4; gone was owed 6 and holds 2
 	if n := r.stats.PublishDropped; n != 6+4 {
 		t.Errorf("%d were dropped", n)
+	}
+	// What the tree itself takes changes while it is brought up to date.
+	for name, most := range map[string]int64{"heap/current": r.acct.bytes, "heap/maximum": r.acct.most} {
+		if n, _ := strconv.ParseInt(got[name], 10, 64); n < heap || n > most {
+			t.Errorf("%s is %d, not between %d and %d", name, n, heap, most)
+		}
 	}
 	// The value is of the moment it was made in, while the tree itself changed.
 	if n, _ := strconv.Atoi(got["store/messages/bytes"]); n < bytes-200 || n > bytes+200 {
@@ -215,6 +226,34 @@ func TestSysUnchanged(t *testing.T) {
 		"PUBLISH $SYS/broker/uptime 30 seconds q1 id2 retain", "PUBREL id1")
 	r.wait(10_000)
 	s.expect("PUBLISH $SYS/broker/uptime 40 seconds q1 id3", "PUBLISH $SYS/broker/clients/total 1 q2 id4", "PUBREL id4")
+	r.bare()
+}
+
+// TestSysFigure: a number that somebody else has goes out like the broker's own,
+// until it is taken back.
+func TestSysFigure(t *testing.T) {
+	r := sysRig(t)
+	n := int64(1)
+	r.Figure("tls/days", func() int64 { return n })
+	r.wait(10_000)
+	n = 2
+	if got := r.sysValues()["tls/days"]; got != "1" {
+		t.Errorf("it is %q", got)
+	}
+	r.wait(10_000)
+	if got := r.sysValues()["tls/days"]; got != "2" {
+		t.Errorf("it is %q", got)
+	}
+	r.Figure("tls/days", func() int64 { return 7 })
+	r.wait(10_000)
+	if got := r.sysValues()["tls/days"]; got != "7" {
+		t.Errorf("it is %q, and should be another's", got)
+	}
+	r.Figure("tls/days", nil)
+	r.wait(10_000)
+	if got, there := r.sysValues()["tls/days"]; there {
+		t.Errorf("it is still %q", got)
+	}
 	r.bare()
 }
 
