@@ -1,6 +1,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZTIME ?= 30s
+CRASHES ?= 500
 COUNT ?= 10
 ROUNDS ?= 3
 PROFILE = testdata/bench/midge.pgo
@@ -23,6 +24,10 @@ test-tools:
 
 race:
 	CGO_ENABLED=1 go test -race ./...
+
+# Kills the broker under load, a great many times.
+crash:
+	go test -run 'TestCrash$$' -v -timeout 1h -crashes $(CRASHES) ./broker
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
@@ -58,4 +63,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race fuzz bench bench-base profile compare lint ci install clean
+.PHONY: all build run test test-tools race crash fuzz bench bench-base profile compare lint ci install clean
