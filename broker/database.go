@@ -21,6 +21,7 @@ type database struct {
 	next     core.Time // when the next is due
 	changes  int       // or after how many changes, 0: no matter how many
 	saved    int       // as many there were at the last of those
+	again    core.Time // when there is something for the store, or Never
 	owing    bool
 }
 
@@ -50,7 +51,7 @@ func (s *Server) openStore() error {
 	for _, n := range found.Notes {
 		s.log.Logf(noteClass(n.Level), "%s", n.Text)
 	}
-	s.db = &database{found: found, unlock: unlock}
+	s.db = &database{found: found, unlock: unlock, again: persist.Never}
 	s.db.store = persist.NewStore(persist.Options{
 		Disk: disk, Name: name, Path: s.conf.PersistencePath(), Sync: syncOf(s.conf),
 		Report: func(r persist.Report) { s.poll.Post(func() { s.reported(r) }) },
@@ -182,12 +183,15 @@ func (d *database) save() {
 	}
 }
 
-// due is when a snapshot is.
+// due is when hand has something to do, if nothing comes before.
 func (d *database) due() core.Time {
-	if d == nil || d.interval == 0 {
+	switch {
+	case d == nil:
 		return persist.Never
+	case d.interval == 0:
+		return d.again
 	}
-	return d.next
+	return min(d.again, d.next)
 }
 
 // hand gives the journal what the turn has recorded, and has snapshots made when
@@ -197,7 +201,7 @@ func (s *Server) hand(now core.Time) {
 	if d == nil {
 		return
 	}
-	d.store.Hand(now, wall())
+	d.again = d.store.Hand(now, wall())
 	if n := d.store.Changes(); d.changes > 0 && n-d.saved >= d.changes {
 		d.saved = n
 		d.store.Save()

@@ -14,6 +14,7 @@ type Batch struct {
 	Wall int64 // the same instant in Unix milliseconds
 
 	size     int // about what it takes in the journal, in bytes
+	records  int
 	saves    int // of what autosave_on_changes counts
 	newest   Position
 	message  *Message // the last that was counted in size
@@ -150,6 +151,7 @@ func (b *Batch) Commit(p Position) {
 		b.saves++
 	}
 	b.newest = p
+	b.records++
 	b.changes = append(b.changes, change{kind: didCommit, number: uint64(p)})
 }
 

@@ -44,7 +44,8 @@ type journal struct {
 	saved   chan saved
 	synced  chan error
 	syncing bool
-	dirty   bool // something was written since the last sync
+	dirty   bool          // something was written since the last sync
+	took    time.Duration // to sync the last batch
 	ticker  <-chan time.Time
 	retry   <-chan time.Time
 	backoff time.Duration
@@ -187,8 +188,9 @@ func (j *journal) write() error {
 	}
 	j.dirty = true
 	if err == nil && j.o.Sync == SyncAlways {
+		start := time.Now()
 		err = j.file.Sync()
-		j.dirty = false
+		j.dirty, j.took = false, time.Since(start)
 	}
 	return err
 }
@@ -198,7 +200,8 @@ func (j *journal) report(taken bool) {
 	if j.based && j.file != nil {
 		j.safe = j.written
 	}
-	j.o.Report(Report{Safe: j.safe, Err: j.down, taken: taken})
+	j.o.Report(Report{Safe: j.safe, Err: j.down, taken: taken, took: j.took})
+	j.took = 0
 }
 
 // syncBeside syncs while batches go on being written.

@@ -16,7 +16,9 @@ import (
 //	core.Synced ◀──── Done ◀──Report────    safe up to here
 //
 // One batch is on its way at a time. What comes meanwhile is the next, so that the
-// slower the disk, the more goes into one sync.
+// slower the disk, the more goes into one sync. After one of many records the next batch
+// waits for a quarter of its time, in which those who were just answered say what they
+// have next; else they and the others would take turns, with half of them in each sync.
 //
 // What the journal may owe is bounded by who fills it: when Backlog is above what
 // is wanted, nothing should be read from those whose packets make records.
@@ -26,6 +28,8 @@ type Store struct {
 	spare   *Batch
 	sent    *Batch // on its way; nil when there is none
 	changes int    // that autosave_on_changes counts
+	rest    Time   // nothing is handed over before
+	took    time.Duration
 	work    chan *Batch
 	saves   chan struct{}
 	syncs   chan Sync
@@ -66,8 +70,9 @@ const (
 // Report says how far the journal is.
 type Report struct {
 	Safe  Position
-	Err   error // nil: it works. Else nothing becomes safe until a later Report says so
-	taken bool  // the batch on its way was taken
+	Err   error         // nil: it works. Else nothing becomes safe until a later Report says so
+	taken bool          // the batch on its way was taken
+	took  time.Duration // to sync it
 }
 
 // NoSpace says that an error is for want of room on the disk.
@@ -106,21 +111,38 @@ func (s *Store) Start() {
 }
 
 // Hand gives what was recorded to the journal, unless it is still busy with what it was
-// given before; then it gets it later. now and wall are this instant on the
-// broker's clock and, in Unix milliseconds, the machine's.
-func (s *Store) Hand(now Time, wall int64) {
+// given before; then it gets it later: after Done, or at the time that is returned, which
+// may be Never. now and wall are this instant on the broker's clock and, in Unix
+// milliseconds, the machine's.
+func (s *Store) Hand(now Time, wall int64) (again Time) {
+	if s.took > 0 { // since Done
+		s.rest = now + min(s.took/4, restMax).Milliseconds()
+		s.took = 0
+	}
 	if s.sent != nil || s.empty() {
-		return
+		return Never
+	}
+	if now < s.rest {
+		return s.rest
 	}
 	s.Batch.Now, s.Batch.Wall = now, wall
 	s.changes += s.Batch.saves
 	s.sent, s.Batch, s.spare = s.Batch, s.spare, nil
 	s.work <- s.sent
+	return Never
 }
+
+const (
+	restMax   = 10 * time.Millisecond // the longest that a batch waits for more to come
+	restLeast = 8                     // records in the batch before it, for it to wait
+)
 
 // Done takes note of a Report. Hand may have something to do then.
 func (s *Store) Done(r Report) {
 	if r.taken && s.sent != nil {
+		if s.sent.records >= restLeast {
+			s.took = r.took
+		}
 		s.sent.reset()
 		s.spare, s.sent = s.sent, nil
 	}
