@@ -45,6 +45,7 @@ func TestPlansLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.apply(p, s.now())
+		s.poll.Post(func() {}) // not to wait in the turn
 		if err := s.turn(); err != nil {
 			t.Fatal(err)
 		}
