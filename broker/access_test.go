@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,6 +219,94 @@ func TestACLLog(t *testing.T) {
 		s.await(r.want)
 		if s.count("dangerous") != s.count(r.want)+1 && r.user != "" || s.count(r.want) != 1 {
 			t.Errorf("%s: said %d times", r.want, s.count(r.want))
+		}
+	}
+}
+
+// TestACLAsMosquitto: random files allow what they allow with Debian's mosquitto, in
+// either direction, by the verdict of a client that may do everything.
+func TestACLAsMosquitto(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	pick := func(from ...string) string { return from[rnd.IntN(len(from))] }
+	var topics []string
+	for _, a := range []string{"a", "b", "c1", "u", "$x"} {
+		topics = append(topics, a)
+		for _, b := range []string{"a", "c2", "v", ""} {
+			topics = append(topics, a+"/"+b, a+"/"+b+"/a")
+		}
+	}
+	rule := func(kind string) string {
+		levels := []string{pick("a", "b", "c1", "+", "$x", "u")}
+		if kind == "pattern" {
+			levels[0] = pick("a", "+", "%c", "%u", "$x")
+		}
+		for range rnd.IntN(3) {
+			levels = append(levels, pick("a", "+", "c2", "v", ""))
+		}
+		filter := strings.Join(levels, "/")
+		if rnd.IntN(3) == 0 {
+			filter += "/#"
+		}
+		return kind + " " + pick("read ", "write ", "readwrite ", "deny ") + filter
+	}
+	for range 2 {
+		var lines []string
+		for _, section := range []string{"", "user u", "user v"} {
+			lines = append(lines, section)
+			for range 1 + rnd.IntN(6) {
+				lines = append(lines, rule("topic"))
+			}
+		}
+		for range rnd.IntN(4) {
+			lines = append(lines, rule("pattern"))
+		}
+		lines = append(lines, "user boss", "topic #", "topic $x/#", "")
+		file := aclFile(t, lines...)
+		theirs := mosquitto(t, func(string) {}, "acl_file "+file)
+		ours := serve(t, "listener {port} 127.0.0.1\nallow_anonymous true\nacl_file "+file+"\n")
+		for _, options := range []string{"id=c1", "id=c2 user=u", "id=c1 user=v", "id=c3 user=nobody"} {
+			read, write := ours.allowed(options, topics)
+			theirRead, theirWrite := theirs.allowed(options, topics)
+			if !slices.Equal(read, theirRead) || !slices.Equal(write, theirWrite) {
+				t.Errorf("seed %d: %s reads %q, not %q, writes %q, not %q\n%s", seed, options,
+					read, theirRead, write, theirWrite, strings.Join(lines, "\n"))
+			}
+		}
+	}
+}
+
+// allowed lists the topics that a client may read and write.
+func (s *server) allowed(options string, topics []string) (read, write []string) {
+	s.t.Helper()
+	boss := s.connect("boss", 4, "clean user=boss")
+	c := s.connect("x", 4, "clean "+options)
+	for _, each := range []*client{boss, c} {
+		each.send("SUBSCRIBE 1 # $x/#")
+		each.expect("SUBACK 1 00 00")
+		defer each.conn.Close()
+	}
+	say := func(from, to *client) (heard []string) {
+		for _, name := range topics {
+			from.send("PUBLISH " + name + " '" + from.name + "'")
+		}
+		from.names(nil)
+		return to.names([]byte(from.name))
+	}
+	return say(boss, c), say(c, boss)
+}
+
+// names are the topics of the messages with that payload that came so far.
+func (c *client) names(payload []byte) (names []string) {
+	c.s.t.Helper()
+	c.send("PINGREQ")
+	for {
+		switch p := c.next(); {
+		case p.Type == packet.Pingresp:
+			return names
+		case p.Type == packet.Publish && string(p.Payload) == string(payload):
+			names = append(names, string(p.Topic))
 		}
 	}
 }
