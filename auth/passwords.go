@@ -3,7 +3,6 @@ package auth
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"strings"
 
 	"midge/conf"
@@ -113,17 +112,6 @@ func (p *Passwords) chooseDecoy() {
 	}
 	if best != "" {
 		p.decoy = p.decoy.decoy()
-	}
-}
-
-// Changed are the users whose hashes are others in next, or not there any more.
-func (p *Passwords) Changed(next *Passwords) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for name, h := range p.users {
-			if next.users[name] != h && !yield(name) {
-				return
-			}
-		}
 	}
 }
 

@@ -193,7 +193,7 @@ func (s *Server) refreshed(p *plan, err error) {
 		s.match(p)
 		p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
 		s.install(p, s.now())
-		s.core.Recheck(s.now())
+		s.recheck(s.now())
 	}
 	s.settled()
 }

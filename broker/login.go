@@ -66,8 +66,8 @@ func newLogins() *logins {
 type gate struct {
 	logins    *logins
 	passwords *auth.Passwords
-	good      map[string]digest   // of users who were let in
-	changed   map[string]struct{} // whose hashes the last replace changed
+	before    *auth.Passwords   // until those who are connected were looked at; else nil
+	good      map[string]digest // of users who were let in
 }
 
 // Check decides about a client.
@@ -198,18 +198,29 @@ func (s *logins) digest(l *login) []byte {
 
 // Keeps says whether the user's hash is the one that let a client in.
 func (g *gate) Keeps(user string) bool {
-	_, changed := g.changed[user]
-	return !changed
+	if g.before == nil {
+		return true
+	}
+	old, was := g.before.Find(user)
+	now, is := g.passwords.Find(user)
+	return was && is && old == now
 }
 
-// replace has a gate know other passwords from now on.
+// replace has a gate know other passwords from now on. Digests of old hashes are worth
+// nothing, but take room.
 func (g *gate) replace(p *auth.Passwords) {
-	g.changed = make(map[string]struct{})
-	for user := range g.passwords.Changed(p) {
-		g.changed[user] = struct{}{}
-		delete(g.good, user)
+	g.before, g.passwords = g.passwords, p
+	if len(g.good) > p.Len() {
+		clear(g.good)
 	}
-	g.passwords = p
+}
+
+// recheck sends away those who would not be let in any more.
+func (s *Server) recheck(now core.Time) {
+	s.core.Recheck(now)
+	for _, g := range s.logins.gates {
+		g.before = nil
+	}
 }
 
 // install has the password files that were read in force, and forgets others.
@@ -230,7 +241,7 @@ func (s *logins) install(files map[string]*auth.Passwords) {
 
 // configure sets the limits of failed logins.
 func (s *logins) configure(burst, perMinute int) {
-	s.throttle.burst, s.throttle.perMinute = burst, perMinute
+	s.throttle.configure(burst, perMinute)
 	s.next()
 }
 

@@ -265,3 +265,59 @@ func TestNothingSecret(t *testing.T) {
 		t.Error("the log is not that of a run with everything on")
 	}
 }
+
+// TestLongestPassword: one of 65,535 bytes of any kind but NUL.
+func TestLongestPassword(t *testing.T) {
+	t.Parallel()
+	long := make([]byte, 65535)
+	for i := range long {
+		long[i] = byte(1 + i%255)
+	}
+	name := passwordFile(t, "joe:"+string(long))
+	s := serve(t, "password_file "+name+"\nlistener {port} 127.0.0.1")
+	for _, v := range []packet.Version{3, 4, 5} {
+		for password, want := range map[string]string{string(long): "CONNACK 00", string(long[:65534]): map[packet.Version]string{3: "CONNACK 05", 4: "CONNACK 05", 5: "CONNACK 87"}[v]} {
+			c := s.dial("c", v)
+			p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: v, CleanStart: true, ClientID: []byte("c"),
+				HasUsername: true, Username: []byte("joe"), HasPassword: true, Password: []byte(password)}}
+			c.write(p.Append(nil, v))
+			c.expect(want)
+		}
+	}
+}
+
+// TestTooManyLogins: who finds the queue full is told so at once.
+func TestTooManyLogins(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "passwd")
+	replacePasswords(t, name, "joe:$2b$14$"+strings.Repeat("a", 53)+"\n") // of no matter which password
+	s := serve(t, "connection_messages false\nfailed_logins_burst -1\nallow_anonymous true\npassword_file "+name+"\nlistener {port} 127.0.0.1")
+	for range 1010 {
+		s.dial("c", 4).send("CONNECT clean user=joe password=wrong")
+	}
+	bystander := s.connect("a", 5, "clean")
+	old, young := s.dial("old", 4), s.dial("young", 5)
+	old.send("CONNECT clean user=joe password=secret")
+	old.expect("CONNACK 03", "close")
+	young.send("CONNECT clean user=joe password=secret")
+	young.expect("CONNACK 89", "close")
+	bystander.lives()
+}
+
+// TestPasswordLink: a symbolic link is followed only where that is asked for.
+func TestPasswordLink(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(passwordFile(t, "joe:secret"), link); err != nil {
+		t.Fatal(err)
+	}
+	conf := "log_timestamp false\nlistener {port} 127.0.0.1\npassword_file " + link + "\n"
+	s := launch(t, conf, "-c", "{conf}")
+	if status := s.exit(); status != 13 || s.count("Error: it is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set.") != 1 {
+		t.Errorf("status %d, %q", status, s.log.all())
+	}
+	s = launchBy(t, []string{"env", "MOSQUITTO_UNSAFE_ALLOW_SYMLINKS=1"}, conf, "-c", "{conf}")
+	if !s.running() || !s.knock(4, s.port, "user=joe password=secret") || s.count("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set: ") != 1 {
+		t.Errorf("%q", s.log.all())
+	}
+}

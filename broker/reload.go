@@ -277,7 +277,7 @@ func (s *Server) apply(p *plan, now core.Time) {
 	s.core.Configure(coreConfig(p.conf, s.version, p.accesses.away), now)
 	s.db.configure(p.conf, now)
 	s.install(p, now)
-	s.core.Recheck(now)
+	s.recheck(now)
 	if names := needRestart(s.started, p.conf); names != nil {
 		s.log.Logf(core.LogWarning, "Warning: Only a restart will change: %s.", strings.Join(names, ", "))
 	}

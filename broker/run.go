@@ -136,6 +136,9 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
+	if os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "" {
+		log.Logf(core.LogNotice, "MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set: password, ACL, log and database files may be symbolic links.")
+	}
 	for _, f := range [...]string{"Bridge support NOT", "Persistence support", "TLS support", "TLS-PSK support NOT", "Websockets support"} {
 		log.Logf(core.LogInfo, "%s available.", f)
 	}

@@ -20,7 +20,9 @@ type throttle struct {
 	places    map[netip.Addr]*place
 	queues    map[*place]struct{} // those that somebody waits for
 	waiting   int
-	bytes     int // of those who wait
+	bytes     int       // of those who wait
+	changed   bool      // since next found nobody
+	wake      core.Time // when next may find somebody, if nothing changes
 }
 
 // place is what is known of an address.
@@ -51,8 +53,13 @@ const (
 
 func newThrottle() *throttle {
 	return &throttle{
-		places: make(map[netip.Addr]*place), queues: make(map[*place]struct{}),
+		places: make(map[netip.Addr]*place), queues: make(map[*place]struct{}), wake: persist.Never,
 	}
+}
+
+// configure sets the limits.
+func (t *throttle) configure(burst, perMinute int) {
+	t.burst, t.perMinute, t.changed = burst, perMinute, true
 }
 
 // origin is the address as it is counted: of IPv6 the network, for a host has as many
@@ -86,6 +93,7 @@ func (t *throttle) enter(l *login, from netip.Addr, now core.Time) admission {
 	}
 	p.queue.PushBack(l)
 	t.queues[p] = struct{}{}
+	t.wake = min(t.wake, t.ready(p))
 	t.waiting++
 	t.bytes += l.size()
 	return waits
@@ -143,6 +151,7 @@ func (t *throttle) done(l *login, right bool, now core.Time) {
 	}
 	l.place = nil
 	p.inside--
+	t.changed = true
 	t.forgive(p, now)
 	if !right {
 		p.failed++
@@ -176,26 +185,30 @@ func (t *throttle) take(p *place, e *list.Element) *login {
 
 // next is one who waited and has a place now, nil if there is none.
 func (t *throttle) next(now core.Time) *login {
+	if !t.changed && now < t.wake {
+		return nil
+	}
+	t.changed, t.wake = true, persist.Never
 	for p := range t.queues {
 		if t.free(p, now) {
 			p.inside++
 			return t.take(p, p.queue.Front())
 		}
+		t.wake = min(t.wake, t.ready(p))
 	}
+	t.changed = false
 	return nil
 }
 
 // due is when time alone makes the next place free.
-func (t *throttle) due() core.Time {
-	at := persist.Never
-	if !t.limits() {
-		return at
+func (t *throttle) due() core.Time { return t.wake }
+
+// ready is when time alone makes a place free at an address, as of its last forgiving.
+func (t *throttle) ready(p *place) core.Time {
+	most := float64(t.burst - 1)
+	if float64(p.inside) > most {
+		return persist.Never // somebody has to leave first
 	}
-	for p := range t.queues {
-		over := float64(p.inside) + p.failed - float64(t.burst-1)
-		if float64(p.inside) <= float64(t.burst-1) { // else somebody has to leave first
-			at = min(at, p.at+core.Time(math.Ceil(max(0, over)*60_000/float64(t.perMinute))))
-		}
-	}
-	return at
+	over := max(0, float64(p.inside)+p.failed-most)
+	return p.at + core.Time(math.Ceil(over*60_000/float64(t.perMinute)))
 }

@@ -10,7 +10,7 @@ import (
 
 func testThrottle(burst, perMinute int) *throttle {
 	t := newThrottle()
-	t.burst, t.perMinute = burst, perMinute
+	t.configure(burst, perMinute)
 	return t
 }
 
@@ -92,7 +92,7 @@ func TestThrottleOff(t *testing.T) {
 	a, b := new(login), new(login)
 	th.enter(a, here, 1)
 	th.enter(b, here, 1)
-	th.burst = 0
+	th.configure(0, 1)
 	if th.enter(new(login), here, 1) != enters || th.next(1) != b || th.due() != persist.Never {
 		t.Error("there is a limit")
 	}
