@@ -17,12 +17,12 @@ type memory struct {
 	names   map[string]*inode // as the process sees them
 	durable map[string]*inode // as of the last Sync of the folder
 	calls   int
-	failAt  int   // the call that fails; 0: none
-	failFor int   // how many fail from it on; 0: one
-	err     error // what with
-	dead    bool  // the process is killed: nothing works any more
-	short   bool  // a Write that fails writes half
-	frozen  chan struct{}
+	failAt  int    // the call that fails; 0: none
+	failFor int    // how many fail from it on; 0: one
+	err     error  // what with
+	dead    bool   // the process is killed: nothing works any more
+	short   bool   // a Write that fails writes half
+	tap     func() // called before each call, with the disk locked
 }
 
 // inode is a file's contents.
@@ -42,6 +42,9 @@ func newMemory() *memory { return &memory{names: map[string]*inode{}, durable: m
 func (m *memory) call() error {
 	if m.dead {
 		return errDead
+	}
+	if m.tap != nil {
+		m.tap()
 	}
 	m.calls++
 	if m.failAt > 0 && m.calls >= m.failAt && m.calls < m.failAt+max(1, m.failFor) {
@@ -128,6 +131,10 @@ func (m *memory) Sync() error {
 func (m *memory) kill() *memory {
 	defer m.lock()()
 	m.dead = true
+	return m.killed()
+}
+
+func (m *memory) killed() *memory {
 	return reborn(m.names, func(n *inode) []byte { return n.data })
 }
 
@@ -136,6 +143,10 @@ func (m *memory) kill() *memory {
 func (m *memory) lose(more int) *memory {
 	defer m.lock()()
 	m.dead = true
+	return m.lost(more)
+}
+
+func (m *memory) lost(more int) *memory {
 	return reborn(m.durable, func(n *inode) []byte { return n.data[:min(len(n.data), n.synced+more)] })
 }
 
@@ -201,12 +212,6 @@ func (h *handle) Write(b []byte) (int, error) {
 }
 
 func (h *handle) Sync() error {
-	h.disk.mu.Lock()
-	frozen := h.disk.frozen
-	h.disk.mu.Unlock()
-	if frozen != nil {
-		<-frozen
-	}
 	defer h.disk.lock()()
 	if err := h.disk.call(); err != nil {
 		return err

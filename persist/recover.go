@@ -201,7 +201,7 @@ func (r *Recovery) unfit(s *segmentReader) string {
 		return "does not belong to " + r.name + ", which mosquitto wrote"
 	case len(r.Segments) > 0 && s.First != r.Image.at+1:
 		return "does not continue what is before it"
-	case len(r.Segments) == 0 && own && r.whole && (s.Number != r.Snapshot.Stamp.Segment || s.Snapshot != r.Snapshot.Stamp.ID):
+	case len(r.Segments) == 0 && own && r.whole && s.Snapshot != r.Snapshot.Stamp.ID:
 		return "does not belong to this " + r.name
 	case len(r.Segments) == 0 && r.Snapshot == nil && s.Snapshot != 0:
 		r.note(Error, "Error: %s is missing. Only what its journal holds was read.", r.name)

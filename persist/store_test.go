@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type plant struct {
 	pos     Position
 	reports chan Report
 	last    Report
+	safe    atomic.Uint64 // last.Safe
 	said    *said
 }
 
@@ -61,6 +63,8 @@ func grow(t *testing.T, disk *memory, seed uint64, change func(*Options)) (*plan
 	}
 	p.pos = r.Image.Position()
 	p.states[p.pos] = r.Image.lines()
+	p.last.Safe = p.pos
+	p.safe.Store(uint64(p.pos))
 	r.Image.tellAll(p.tw)
 	number := r.Image.Number()
 	p.Store = NewStore(o, r)
@@ -124,6 +128,7 @@ func (p *plant) heed(r Report) {
 		p.Errorf("safe went back from %d to %d", p.last.Safe, r.Safe)
 	}
 	p.last = r
+	p.safe.Store(uint64(r.Safe))
 	p.Done(r)
 }
 
@@ -150,23 +155,25 @@ func (p *plant) awaitSafe() {
 
 // holds fails unless a disk has a state that lies between what was said to be safe
 // and what was attempted.
-func (p *plant) holds(what string, disk *memory) {
+func (p *plant) holds(what string, disk *memory) { p.holdsFrom(p.last.Safe, what, disk) }
+
+func (p *plant) holdsFrom(safe Position, what string, disk *memory) {
 	p.Helper()
 	r, err := Recover(disk, plantName, nil)
 	if err != nil {
 		p.Fatalf("%s: %v", what, err)
 	}
 	have := r.Image.lines()
-	for pos := p.last.Safe; pos <= p.pos; pos++ {
+	for pos := safe; pos <= p.pos; pos++ {
 		if want, ok := p.states[pos]; ok && slices.Equal(have, want) {
 			return
 		}
 	}
-	p.Errorf("%s: recovered what is none of the states from %d to %d", what, p.last.Safe, p.pos)
+	p.Errorf("%s: recovered what is none of the states from %d to %d", what, safe, p.pos)
 	for _, n := range r.Notes {
 		p.Log(n.Text)
 	}
-	same(p.T, what, have, p.states[p.last.Safe])
+	same(p.T, what, have, p.states[safe])
 }
 
 // end lets the store come to its end, whatever its disk says.
