@@ -80,6 +80,12 @@ type inside struct {
 
 func serveInside(t *testing.T, text string) *inside {
 	t.Helper()
+	return serveBy(t, text, (*Server).work)
+}
+
+// serveBy starts a server and has it work.
+func serveBy(t *testing.T, text string, work func(*Server) int) *inside {
+	t.Helper()
 	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,7 +115,7 @@ func serveInside(t *testing.T, text string) *inside {
 	in.Server = s
 	ended := make(chan int)
 	go func() {
-		status := s.work()
+		status := work(s)
 		s.shut()
 		log.Close()
 		ended <- status

@@ -1,5 +1,7 @@
 package persist
 
+import "runtime"
+
 // Batch is a Recorder that remembers what it is told, for another to be told
 // later, on another goroutine: the loop fills it, and the journal writes it.
 type Batch struct {
@@ -160,8 +162,14 @@ func (b *Batch) tell(to Recorder) {
 	rest := *b
 	for i := range b.changes {
 		rest.tellOne(&b.changes[i], to)
+		if i%tellStep == tellStep-1 {
+			runtime.Gosched() // lets the loop in, see sink.flush
+		}
 	}
 }
+
+// tellStep is how many changes are told in a go: about half a millisecond's worth.
+const tellStep = 512
 
 // tellOne takes what c has in the slice of its kind from its front.
 func (b *Batch) tellOne(c *change, to Recorder) {

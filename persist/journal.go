@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // journal is the other side of a Store: it runs on a goroutine of its own, which
@@ -323,10 +326,21 @@ func (j *journal) freeze(id uint64) {
 	j.o.Log(Info, fmt.Sprintf("Saving in-memory database to %s.", j.o.Path))
 	o := j.o
 	go func() {
+		stepBack()
 		n, err := SaveSnapshot(o.Disk, o.Name, s.image, s.stamp, false)
 		j.saved <- saved{n, err}
 	}()
 }
+
+// stepBack has the goroutine's thread, which ends with it, run when the others leave
+// time for it.
+func stepBack() {
+	runtime.LockOSThread()
+	unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), saveNice) // or it goes as it is
+}
+
+// saveNice is the priority of a snapshot, as nice has it.
+const saveNice = 10
 
 // finish ends a snapshot: now everything up to it is safe.
 func (j *journal) finish(r saved) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"runtime"
 )
 
 // sink writes a file. What is appended to buf goes out when there is much of it;
@@ -29,9 +30,12 @@ func (o *sink) room() []byte {
 	return o.buf
 }
 
+// flush lets the loop in, too: where there are few processors, a goroutine that goes on
+// and on keeps others waiting for 10 ms.
 func (o *sink) flush() {
 	o.write(o.buf)
 	o.buf = o.buf[:0]
+	runtime.Gosched()
 }
 
 func (o *sink) write(b []byte) {
