@@ -45,8 +45,12 @@ func newTarget(l conf.Listener) target {
 	if l.Path != "" {
 		return t
 	}
-	if t.addresses, t.err = hostAddresses(&l); t.err == nil && l.BindInterface != "" {
-		t.err = bindToInterface(t.addresses, l.BindInterface, l.Host)
+	if t.addresses, t.err = hostAddresses(&l); t.err != nil || l.BindInterface == "" {
+		return t
+	}
+	var own []netip.Addr
+	if own, t.err = interfaceAddresses(l.BindInterface); t.err == nil {
+		t.err = bindToInterface(t.addresses, own, l.BindInterface, l.Host)
 	}
 	return t
 }
@@ -86,14 +90,10 @@ func family(ip netip.Addr) int {
 	return 6
 }
 
-// bindToInterface replaces addresses that are everywhere by the interface's first ones
-// of their family, and checks that those of a host are the interface's. This takes no
+// bindToInterface replaces addresses that are everywhere by the first of the interface's
+// own of their family, and checks that those of a host are the interface's. This takes no
 // privilege, unlike binding to the device.
-func bindToInterface(all []address, name, host string) error {
-	own, err := interfaceAddresses(name)
-	if err != nil {
-		return err
-	}
+func bindToInterface(all []address, own []netip.Addr, name, host string) error {
 	for i := range all {
 		a := &all[i]
 		a.lacking = true

@@ -1,6 +1,7 @@
 // Package broker is the running server. It ties the rooms together: listeners
 // accept connections, connections carry bytes between sockets and core, the log
-// says what happens, signals stop it.
+// says what happens, signals stop it or have its configuration read again
+// (reload.go).
 //
 // One goroutine, locked to its thread, runs everything that touches the state of
 // the broker, in turns (see Server.turn): wait for descriptors, read each ready
