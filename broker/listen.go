@@ -323,10 +323,17 @@ func (s *Server) seat(l *listener, fd int, addr netip.AddrPort, now core.Time) {
 	s.lead(c, l.way)
 	l.enter()
 	s.sockets++
-	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
-		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), l.core.Port)
+	if l.way == nil || l.way.proxy == nil { // else it is not known yet from whom
+		s.sayNew(c)
 	}
 	s.core.Open(&c.Client, now)
+}
+
+// sayNew logs a connection.
+func (s *Server) sayNew(c *conn) {
+	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
+		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), c.Listener.Port)
+	}
 }
 
 // deny logs that a connection was one too many.

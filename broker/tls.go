@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 	"unicode/utf8"
 
 	"midge/broker/core"
@@ -67,24 +67,14 @@ func (r *remote) Secured() (version, cipher string) {
 	if r.wire == nil {
 		return "", ""
 	}
-	state, ok := r.wire.TLS()
-	if !ok {
-		return "", ""
+	if state, ok := r.wire.TLS(); ok {
+		return transport.Description(state)
 	}
-	return transport.Description(state)
+	told := r.wire.Told()
+	return told.Version, told.Cipher
 }
 
-// identify is the user name that the client's certificate gives it; ok is false
-// where it gives none that may be one.
-func (w *way) identify(state tls.ConnectionState) (name string, ok bool) {
-	if len(state.PeerCertificates) == 0 {
-		return "", false
-	}
-	name = w.identity.of(state.PeerCertificates[0])
-	ok = name != "" && len(name) <= 65535 && utf8.ValidString(name) && !strings.ContainsRune(name, 0)
-	return name, ok
-}
-
+// of is the name that a certificate gives its owner.
 func (i identity) of(cert *x509.Certificate) string {
 	if i == commonName {
 		return cert.Subject.CommonName
@@ -92,15 +82,26 @@ func (i identity) of(cert *x509.Certificate) string {
 	return transport.SubjectName(cert)
 }
 
-// identity asks the connection's way for the user name.
+// identity is the user name that a client's certificate gives it, here or at the proxy;
+// ok is false where it gives none that may be one.
 func (s *Server) identity(cl *core.Client) (name string, ok bool) {
 	c := s.conns[cl.Handle]
 	if c.wire == nil {
 		return "", false
 	}
-	state, ok := c.wire.TLS()
-	if !ok {
-		return "", false
+	if state, secured := c.wire.TLS(); secured && len(state.PeerCertificates) > 0 {
+		name = s.homes[cl.Listener].way.identity.of(state.PeerCertificates[0])
+	} else if told := c.wire.Told(); told.Certificate {
+		name = told.CommonName
 	}
-	return s.homes[cl.Listener].way.identify(state)
+	return name, isName(name)
+}
+
+// isName tells whether a name may be a user's: a string of MQTT without control
+// characters.
+func isName(name string) bool {
+	if name == "" || len(name) > 65535 || !utf8.ValidString(name) {
+		return false
+	}
+	return !strings.ContainsFunc(name, unicode.IsControl)
 }

@@ -23,9 +23,11 @@ import (
 func (s *server) dialTLS(name string, v packet.Version, config *tls.Config) *client {
 	s.t.Helper()
 	c := s.dial(name, v)
-	c.conn = tls.Client(c.conn, config)
+	c.overTLS(config)
 	return c
 }
+
+func (c *client) overTLS(config *tls.Config) { c.conn = tls.Client(c.conn, config) }
 
 // secured is the configuration of a listener with TLS, and the authority that
 // signed its certificate.

@@ -15,7 +15,8 @@ type way struct {
 	files    transport.Files
 	config   *transport.Config // nil without TLS
 	identity identity
-	web      *transport.Web // nil without WebSocket
+	web      *transport.Web   // nil without WebSocket
+	proxy    *transport.Proxy // nil without PROXY header
 }
 
 // wayMaker makes ways, beside the loop.
@@ -41,10 +42,19 @@ func (s *Server) served(name string) {
 
 // way makes the way of a configured listener; nil for a plain one.
 func (m wayMaker) way(c *conf.Config, l *conf.Listener) (*way, error) {
-	if !l.TLS.On() && !l.Web.On {
+	if !l.TLS.On() && !l.Web.On && l.Proxy.Version == 0 {
 		return nil, nil
 	}
 	w := new(way)
+	if v := l.Proxy.Version; v != 0 {
+		w.proxy = &transport.Proxy{Version: v}
+	}
+	if l.Proxy.Version == 2 {
+		w.proxy.RequireTLS, w.proxy.RequireCertificate = l.Proxy.RequireTLS, l.TLS.RequireCertificate
+		if l.TLS.UseIdentityAsUsername {
+			w.identity = commonName
+		}
+	}
 	if l.TLS.On() {
 		if err := w.secure(l, m.keys); err != nil {
 			return nil, err
@@ -71,6 +81,9 @@ func (s *Server) lead(c *conn, w *way) {
 	}
 	s.hurry(c) // else CONNACK would wait for the acknowledgement of the handshake's end
 	c.wire = transport.New(c.Handle, &s.wired.scratch)
+	if w.proxy != nil {
+		c.wire.Proxy(w.proxy)
+	}
 	if w.config != nil {
 		if s.wired.handshakes == nil {
 			s.wired.handshakes = transport.NewHandshakes(s.poll.Post, s.wake)

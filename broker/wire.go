@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"io"
 
 	"midge/broker/core"
@@ -62,6 +63,7 @@ func (s *Server) readInPlace(c *conn, now core.Time) {
 	n, err := loop.Read(int(c.Handle), s.buf[old:])
 	if s.alive(c, n, err, now) {
 		n, err = c.wire.Unwrap(s.buf[old:], s.buf[old:old+n])
+		s.meet(c)
 		s.pass(c, old, n, now)
 		s.unwrapped(c, err, now)
 	}
@@ -78,6 +80,7 @@ func (s *Server) unwrap(c *conn, wire []byte, now core.Time) {
 		old = copy(s.buf, c.left())
 	}
 	n, err := c.wire.Unwrap(s.buf[old:], wire)
+	s.meet(c)
 	s.pass(c, old, n, now)
 	s.unwrapped(c, err, now)
 }
@@ -95,10 +98,28 @@ func (s *Server) pass(c *conn, old, n int, now core.Time) {
 	}
 }
 
+// meet notes who a PROXY header says the client is.
+func (s *Server) meet(c *conn) {
+	addr, ok := c.wire.Source()
+	if !ok {
+		return
+	}
+	if addr.IsValid() {
+		c.ip, c.port = addr.Addr().As16(), addr.Port()
+	}
+	s.sayNew(c)
+}
+
 // unwrapped does what is due after Unwrap.
 func (s *Server) unwrapped(c *conn, err error, now core.Time) {
+	var rejected *transport.Rejected
 	switch {
 	case c.Closed():
+	case errors.As(err, &rejected):
+		if rejected.Why != "" && s.conf.ConnectionMessages {
+			s.log.Logf(core.LogNotice, "Connection from %s rejected, %s.", c.Peer(), rejected.Why)
+		}
+		s.core.Dismiss(&c.Client, now)
 	case err == io.EOF:
 		s.core.Lost(&c.Client, nil, now)
 	case err != nil:

@@ -174,6 +174,14 @@ type Listener struct {
 
 	TLS TLS
 	Web Web
+
+	Proxy Proxy
+}
+
+// Proxy is the PROXY header that connections of a listener begin with.
+type Proxy struct {
+	Version    int  // 1 or 2; 0: none
+	RequireTLS bool // the client must have come to the proxy by TLS; version 2 only
 }
 
 // Web is how a listener speaks WebSocket.

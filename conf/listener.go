@@ -14,7 +14,6 @@ type listener struct {
 
 	// What midge has not, as far as mosquitto checks it.
 	pskHint bool
-	proxy   int // version of the PROXY header, 0 without
 }
 
 func newListener() *listener {
@@ -175,11 +174,16 @@ func setMountPoint(s *statement) error {
 		s.name, s.text)
 }
 
+func setProxyTLS(s *statement) error {
+	s.file.listener.Proxy.RequireTLS = s.yes
+	return nil
+}
+
 // setProxyProtocol notes the version of the PROXY header.
 func setProxyProtocol(s *statement) error {
 	if s.number != 1 && s.number != 2 {
 		return failRange(s.name)
 	}
-	s.file.listener.proxy = s.number
+	s.file.listener.Proxy.Version = s.number
 	return nil
 }

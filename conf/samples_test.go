@@ -151,7 +151,7 @@ func TestExampleDefaults(t *testing.T) {
 	examples := map[string]bool{"socket_domain": true, "mount_point": true, "listener_auto_id_prefix": true, "listener": true, "port": true,
 		"bind_address": true, "persistence_location": true, "bind_interface": true, "retain_expiry_interval": true, "persistent_client_expiration": true, "retry_interval": true,
 		"log_dest file": true, "log_facility": true, "log_type": true, "log_timestamp_format": true, "pid_file": true, "password_file": true, "acl_file": true, "clientid_prefixes": true,
-		"websockets_origin": true, "http_dir": true,
+		"enable_proxy_protocol": true, "websockets_origin": true, "http_dir": true,
 		"certfile": true, "keyfile": true, "cafile": true, "capath": true, "crlfile": true, "tls_version": true, "ciphers": true}
 	needs := map[string]bool{"certfile": true, "keyfile": true, "cafile": true, "capath": true}
 	lines, hidden := optionLines(t)

@@ -158,8 +158,8 @@ func webOptions() []option {
 	return []option{
 		{name: "websockets_origin", value: text, scope: perListener, need: someListener, set: setOrigin},
 		{name: "http_dir", value: text, scope: perListener, need: someListener, once: true, set: setHTTPDir},
-		{name: "enable_proxy_protocol", value: integer, scope: perListener, need: someListener, state: notYet, set: setProxyProtocol},
-		{name: "proxy_protocol_v2_require_tls", value: boolean, scope: perListener, need: someListener, state: notYet},
+		{name: "enable_proxy_protocol", value: integer, scope: perListener, need: someListener, set: setProxyProtocol},
+		{name: "proxy_protocol_v2_require_tls", value: boolean, scope: perListener, need: someListener, set: setProxyTLS},
 	}
 }
 

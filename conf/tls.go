@@ -111,9 +111,9 @@ func (l *listener) checkTLS() error {
 		return fail("Error: A listener needs both 'certfile' and 'keyfile', or neither.")
 	case tls.CAFile+tls.CAPath != "" && !tls.On():
 		return fail("Error: 'cafile' and 'capath' need 'certfile' and 'keyfile'.")
-	case l.proxy == 2 && tls.On():
+	case l.Proxy.Version == 2 && tls.On():
 		return fail("Error: 'enable_proxy_protocol 2' cannot be used with 'certfile' and 'keyfile'.")
-	case l.proxy == 2 && tls.UseSubjectAsUsername:
+	case l.Proxy.Version == 2 && tls.UseSubjectAsUsername:
 		return fail("Error: 'enable_proxy_protocol 2' cannot be used with 'use_subject_as_username'.")
 	}
 	return nil

@@ -204,6 +204,12 @@ func (b *Broker) Kick(c *Client, reason packet.Reason, text string, now Time) {
 	b.commit()
 }
 
+// Dismiss ends a connection of which the transport has said all there is to say.
+func (b *Broker) Dismiss(c *Client, now Time) {
+	b.close(c, cause{quiet: true}, now)
+	b.commit()
+}
+
 // Stop ends the broker: the wills of connected clients and those that are
 // delayed are published, and v5 clients are told. The output is for the caller
 // to write, as ever.

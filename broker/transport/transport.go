@@ -1,5 +1,6 @@
-// Package transport stands between the bytes of a wire and those of MQTT: TLS, and
-// WebSocket with the HTTP around it. Plain connections do without.
+// Package transport stands between the bytes of a wire and those of MQTT: the PROXY
+// header, TLS, and WebSocket with the HTTP around it, in this order. Plain connections
+// do without.
 //
 // A Conn is one connection's way. It owns no descriptor and no goroutine but that
 // of its TLS handshake, and little while it is idle: what comes in is unwrapped into
@@ -39,6 +40,7 @@ type Conn struct {
 	Handle int32
 
 	scratch *Scratch
+	proxy   *proxy  // the PROXY header; nil without
 	secure  *secure // TLS; nil without
 	web     *web    // WebSocket; nil without
 	out     []byte  // wire bytes that the socket did not take
@@ -54,6 +56,9 @@ func (c *Conn) Secure(h *Handshakes, config *tls.Config) {
 	c.secure = &secure{shake: &shake{conn: c, of: h, config: config}}
 }
 
+// Proxy has the connection begin with a PROXY header.
+func (c *Conn) Proxy(config *Proxy) { c.proxy = &proxy{config: config} }
+
 // Web makes the connection, over TLS or not, one of WebSocket.
 func (c *Conn) Web(config *Web) { c.web = &web{conn: c, config: config} }
 
@@ -67,9 +72,17 @@ func (c *Conn) InPlace() bool { return c.secure == nil }
 // after the n bytes; it is io.EOF where the peer said that it ends. There may be
 // something to Write then, an alert for instance.
 func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
-	if c.secure != nil {
+	if c.proxy != nil {
+		if wire, err = c.proxy.take(wire); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case c.secure != nil:
 		n, err = c.secure.open(dst, wire)
-	} else {
+	case c.proxy != nil:
+		n = copy(dst, wire)
+	default:
 		n = len(wire)
 	}
 	if c.web == nil {
@@ -239,6 +252,9 @@ func (c *Conn) Held() int {
 	if c.web != nil {
 		n += cap(c.web.request)
 	}
+	if c.proxy != nil {
+		n += cap(c.proxy.head)
+	}
 	return n
 }
 
@@ -253,6 +269,24 @@ func (c *Conn) Finish(fd int) {
 		c.secure.finish()
 		c.drain(fd)
 	}
+}
+
+// Source is who the PROXY header says the client is, told once, when the header has
+// come. addr is not valid where the header does not say.
+func (c *Conn) Source() (addr netip.AddrPort, ok bool) {
+	if c.proxy == nil || !c.proxy.news {
+		return addr, false
+	}
+	c.proxy.news = false
+	return c.proxy.source, true
+}
+
+// Told is what the PROXY header says of the client's TLS.
+func (c *Conn) Told() Told {
+	if c.proxy == nil {
+		return Told{}
+	}
+	return c.proxy.told
 }
 
 // Forwarded is the address that an HTTP proxy has told of, if it has.
