@@ -29,11 +29,12 @@ func main() {
 
 // command is a parsed command line.
 type command struct {
-	files                      []string
-	ports                      []int
-	daemon, verbose, quiet     bool
-	help, showVersion, testing bool
-	keyLog                     string
+	files                  []string
+	ports                  []int
+	daemon, verbose, quiet bool
+	help, showVersion      bool
+	testing, checking      bool
+	keyLog                 string
 }
 
 // usageError is a wrong command line. A stamped one goes out with the time in
@@ -107,6 +108,13 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 	if err != nil {
 		return refuse(err, stderr)
 	}
+	options := broker.Options{
+		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet, KeyLog: cmd.keyLog,
+		HostsDir: hostsDir,
+	}
+	if cmd.checking {
+		return check(cfg, options, who, stdout, stderr)
+	}
 	if err := broker.SetUmask(os.Getenv("UMASK_SET")); err != nil {
 		stamp(stderr, "Error: UMASK_SET environment variable "+err.Error()+".")
 		return conf.Exit
@@ -124,10 +132,16 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 	if err := who.Become(); err != nil { // not before it is in the background, which takes the right to run the program
 		return refuse(err, stderr)
 	}
-	return broker.Run(cfg, broker.Options{
-		Version: version, Files: cmd.files, Ports: cmd.ports, Verbose: cmd.verbose, Quiet: cmd.quiet, KeyLog: cmd.keyLog,
-		HostsDir: hostsDir,
-	})
+	return broker.Run(cfg, options)
+}
+
+// check looks at all that the configuration names, with the rights that the broker
+// would have.
+func check(cfg *conf.Config, o broker.Options, who broker.Identity, stdout, stderr io.Writer) int {
+	if err := who.Become(); err != nil {
+		return refuse(err, stderr)
+	}
+	return broker.Check(cfg, o, stdout, func(line string) { stamp(stderr, line) })
 }
 
 // refuse prints why the configuration is no good and gives the exit status.
@@ -177,6 +191,8 @@ func parse(args []string) (*command, error) {
 			return cmd, nil
 		case "--test-config":
 			cmd.testing = true
+		case "--check":
+			cmd.checking = true
 		case "--tls-keylog":
 			if i++; i == len(args) {
 				return nil, &usageError{text: "Error: --tls-keylog argument given, but no file specified.", stamped: true}
@@ -227,6 +243,7 @@ func usage(w io.Writer, arg0 string) {
 Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
        [--tls-keylog file]
        %[2]s --test-config -c config_file
+       %[2]s --check [-c config_file]
        %[2]s db [--all] [--json] file
        %[2]s passwd ...     (write a password file; "%[2]s passwd -h" tells how)
 
@@ -239,6 +256,8 @@ Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
  -q : log nothing, whatever the configuration says.
  -v : log everything, whatever the configuration says.
  --test-config : check the configuration file and exit.
+ --check : check it and every file that it names, say who may connect
+      from where, what is kept and which limits hold, and exit.
  --tls-keylog : add the secrets of TLS connections to this file, with
       which a network analyser can read them.
  --version : show the version and exit.

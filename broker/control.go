@@ -139,7 +139,11 @@ func (s *Server) controlData(command string) any {
 }
 
 func infoOf(l *conf.Listener) listenerInfo {
-	return listenerInfo{Port: l.Port, Protocol: "mqtt", Address: l.Host, Path: l.Path, TLS: l.TLS.On()}
+	protocol := "mqtt"
+	if l.Web.On {
+		protocol = "mqtt+websockets"
+	}
+	return listenerInfo{Port: l.Port, Protocol: protocol, Address: l.Host, Path: l.Path, TLS: l.TLS.On()}
 }
 
 // marshal is v as compact JSON.

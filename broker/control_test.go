@@ -12,14 +12,15 @@ func TestControl(t *testing.T) {
 allow_anonymous true
 listener {port} 127.0.0.1
 listener {second} 127.0.0.1
-listener 0 {dir}/socket`)
+listener 0 {dir}/socket
+protocol websockets`)
 	other := s.connect("other", 4, "clean")
 	other.send("SUBSCRIBE 1 $CONTROL/#")
 	other.expect("SUBACK 1 00")
 	c := s.connect("c", 5, "clean user=u")
 	listeners := s.expand(`{"listeners":[{"port":{port},"protocol":"mqtt","bind-address":"127.0.0.1","tls":false},` +
 		`{"port":{second},"protocol":"mqtt","bind-address":"127.0.0.1","tls":false},` +
-		`{"port":0,"protocol":"mqtt","socket-path":"{dir}/socket","tls":false}]}`)
+		`{"port":0,"protocol":"mqtt+websockets","socket-path":"{dir}/socket","tls":false}]}`)
 	for _, tt := range []struct{ request, want string }{
 		{`{"commands":[{"command":"listListeners"}]}`, `{"command":"listListeners","data":` + listeners + `}`},
 		{`{"commands":[{"command":"listlisteners","correlationData":"a<b"},{"command":"LISTPLUGINS"}]}`,

@@ -63,13 +63,7 @@ func (s *Server) plan(c *conf.Config) *plan {
 
 // prepare does what is slow. See above for what belongs here.
 func (p *plan) prepare() error {
-	for _, step := range [...]func(*plan) error{
-		(*plan).resolve,
-		(*plan).stampFiles,
-		(*plan).readPasswords,
-		(*plan).readACLs,
-		(*plan).makeWays,
-	} {
+	for _, step := range p.steps() {
 		if err := step(p); err != nil {
 			return err
 		}
@@ -83,6 +77,17 @@ func (p *plan) listeners() []conf.Listener {
 		return p.conf.LocalListeners(p.ports...)
 	}
 	return p.conf.Listeners
+}
+
+// steps are what prepare does; the first one has to go first.
+func (p *plan) steps() []func(*plan) error {
+	return []func(*plan) error{
+		(*plan).resolve,
+		(*plan).stampFiles,
+		(*plan).readPasswords,
+		(*plan).readACLs,
+		(*plan).makeWays,
+	}
 }
 
 // resolve finds the addresses of all listeners. A name that cannot be looked up is
