@@ -310,3 +310,41 @@ func (c *client) names(payload []byte) (names []string) {
 		}
 	}
 }
+
+// TestACLAfterRestart: what an earlier broker left, wills that are to be sent at once
+// too, is under the rules that the listeners of its ports have now.
+func TestACLAfterRestart(t *testing.T) {
+	t.Parallel()
+	one, two := aclFile(t, "topic read #", "topic write w"), aclFile(t, "topic write kept/#", "topic read #")
+	s := serve(t, durable+"per_listener_settings true\ncheck_retain_source true\n"+
+		"listener {port} 127.0.0.1\nallow_anonymous true\nacl_file "+one+"\n"+
+		"listener {second} 127.0.0.1\nallow_anonymous true\nacl_file "+two+"\n")
+	by := func(port int, name, options string) *client {
+		t.Helper()
+		c := s.dialTo(name, packet.V5, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		c.send("CONNECT " + options)
+		c.expect("CONNACK 00")
+		return c
+	}
+	watcher := by(s.port, "watcher", "{session-expiry=never}")
+	watcher.send("SUBSCRIBE 1 w qos=1")
+	watcher.expect("SUBACK 1 01")
+	by(s.port, "first", "{session-expiry=never} will={w 'may' qos=1}")
+	by(s.second, "second", "{session-expiry=never} will={w 'may not' qos=1}")
+	p := by(s.second, "p", "clean")
+	p.send("PUBLISH kept/a 'x' qos=1 id=1 retain + PUBLISH kept/b 'x' qos=1 id=2 retain")
+	p.expect("PUBACK 1 rc=10", "PUBACK 2 rc=10")
+	s.kill()
+	if err := os.WriteFile(two, []byte("topic write kept/b\ntopic read #"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.again()
+	watcher = s.dial("watcher", packet.V5)
+	watcher.send("CONNECT {session-expiry=never}")
+	watcher.expect("CONNACK 00 present", "PUBLISH w 'may' qos=1 id=1")
+	r := by(s.port, "r", "clean")
+	r.send("SUBSCRIBE 1 kept/# qos=1")
+	r.expect("SUBACK 1 01", "PUBLISH kept/b 'x' qos=1 id=1 retain")
+	r.lives()
+	watcher.lives()
+}
