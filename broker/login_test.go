@@ -321,3 +321,44 @@ func TestPasswordLink(t *testing.T) {
 		t.Errorf("%q", s.log.all())
 	}
 }
+
+// TestLoginByTransport: what a client sends while it waits follows whole, by TLS and
+// WebSocket too; a wrong password is one there as well.
+func TestLoginByTransport(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "passwd")
+	replacePasswords(t, name, hashed(t, 8, "joe:secret"))
+	a, secure := secured(t)
+	s := serve(t, secure+"password_file "+name+"\nlistener {second} 127.0.0.1\nprotocol websockets\n")
+	watch := s.dialTLS("watch", 5, a.clientConfig())
+	watch.send("CONNECT clean + SUBSCRIBE 1 # qos=0")
+	watch.expect("CONNACK 00", "SUBACK 1 00")
+	for _, dial := range [...]func() *client{
+		func() *client { return s.dialTLS("c", 5, a.clientConfig()) },
+		func() *client {
+			c := s.dialTo("c", 5, "tcp", fmt.Sprintf("127.0.0.1:%d", s.second))
+			w, err := speakWeb(c.conn, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.conn = w
+			return c
+		},
+	} {
+		bad := dial()
+		bad.send("CONNECT clean user=joe password=wrong + PUBLISH bad 'x'")
+		bad.expect("CONNACK 87", "close")
+		c := dial()
+		all := c.encode("CONNECT clean user=joe password=secret")
+		for i := range 200 {
+			all = append(all, c.encode(fmt.Sprintf("PUBLISH t%d 'x'*1000", i))...)
+		}
+		c.write(all)
+		c.expect("CONNACK 00")
+		for i := range 200 {
+			watch.expect(fmt.Sprintf("PUBLISH t%d 'x'*1000", i))
+		}
+		c.lives()
+		c.conn.Close()
+	}
+}
