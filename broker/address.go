@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,26 +62,32 @@ func hostAddresses(l *conf.Listener) ([]address, error) {
 	both := l.SocketDomain == conf.AnyDomain
 	all := []address{{family: 4, port: l.Port}, {family: 6, port: l.Port, optional: both}}
 	if l.Host != "" {
-		all = nil
 		ips, err := net.LookupHost(l.Host)
+		if err == nil {
+			all, err = parseAddresses(ips, l.Port)
+		}
 		if err != nil {
 			return nil, err
 		}
-		for _, text := range ips {
-			ip, err := netip.ParseAddr(text)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, address{family: family(ip), ip: ip.Unmap(), port: l.Port})
+	}
+	return slices.DeleteFunc(all, func(a address) bool {
+		return !both && (l.SocketDomain == conf.IPv4) != (a.family == 4)
+	}), nil
+}
+
+// parseAddresses reads what a look-up gave, which may name an address twice.
+func parseAddresses(ips []string, port int) (all []address, err error) {
+	for _, text := range ips {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, err
+		}
+		a := address{family: family(ip), ip: ip.Unmap(), port: port}
+		if !slices.Contains(all, a) {
+			all = append(all, a)
 		}
 	}
-	kept := all[:0]
-	for _, a := range all {
-		if both || (l.SocketDomain == conf.IPv4) == (a.family == 4) {
-			kept = append(kept, a)
-		}
-	}
-	return kept, nil
+	return all, nil
 }
 
 func family(ip netip.Addr) int {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"midge/conf"
@@ -47,9 +48,22 @@ func TestHostAddresses(t *testing.T) {
 		{"fe80::1%eth0", conf.AnyDomain, []string{"6 [fe80::1%eth0]:1883"}},
 	} {
 		all, err := hostAddresses(&conf.Listener{Port: 1883, Host: tt.host, SocketDomain: tt.domain})
-		if got := briefs(all); err != nil || !reflect.DeepEqual(got, tt.want) {
+		if got := briefs(all); err != nil || !slices.Equal(got, tt.want) {
 			t.Errorf("%+v: %q, %v", tt, got, err)
 		}
+	}
+}
+
+// TestParseAddresses: a host that is listed twice is bound to once.
+func TestParseAddresses(t *testing.T) {
+	t.Parallel()
+	all, err := parseAddresses([]string{"127.0.0.1", "::1", "127.0.0.1", "::ffff:127.0.0.1", "127.0.1.1"}, 1)
+	want := []string{"4 127.0.0.1:1", "6 [::1]:1", "4 127.0.1.1:1"}
+	if got := briefs(all); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if all, err := parseAddresses([]string{"127.0.0.1", "nonsense"}, 1); err == nil {
+		t.Errorf("%q", briefs(all))
 	}
 }
 
