@@ -213,6 +213,36 @@ accept_protocol_versions 3, 4`)
 	}
 }
 
+// TestOwnClientIDs: whether a listener makes client ids up, and how they begin.
+func TestOwnClientIDs(t *testing.T) {
+	t.Parallel()
+	s := serve(t, `per_listener_settings true
+listener {port} 127.0.0.1
+allow_anonymous true
+auto_id_prefix hall-
+listener {second} 127.0.0.1
+allow_anonymous true
+allow_zero_length_clientid false
+listener 0 {dir}/socket
+allow_anonymous true
+listener_auto_id_prefix desk-`)
+	unix := func() *client { return s.dialTo("u", 5, "unix", filepath.Join(s.dir, "socket")) }
+	for _, tt := range []struct {
+		c      *client
+		prefix string
+	}{{s.dial("a", 5), "hall-"}, {unix(), "desk-"}} {
+		tt.c.send("CONNECT clean id=")
+		if p := tt.c.next(); p.Reason != packet.Success || !strings.HasPrefix(string(p.Props.AssignedClientID), tt.prefix) {
+			t.Errorf("%v %q, not %s", p.Reason, p.Props.AssignedClientID, tt.prefix)
+		}
+	}
+	for v, answer := range map[packet.Version]string{4: "CONNACK 02", 5: "CONNACK 80"} {
+		c := s.dialTo("b", v, "tcp", "127.0.0.1:"+strconv.Itoa(s.second))
+		c.send("CONNECT clean id=")
+		c.expect(answer, "close")
+	}
+}
+
 // TestMountPoint: a listener's clients live below a topic of the others.
 func TestMountPoint(t *testing.T) {
 	t.Parallel()
