@@ -91,20 +91,11 @@ func (b *Broker) subscribeOne(c *Client, asked []byte, options byte, id uint32) 
 	b.work += workSubscribe
 	s := c.session
 	filter, ok := c.mountFilter(asked)
-	if !ok && c.version == packet.V5 {
-		return byte(packet.TopicFilterInvalid)
-	}
 	if !ok {
-		return subackFailure
+		return b.denyFilter(c, asked, packet.TopicFilterInvalid)
 	}
 	if b.tightForFilter(s, filter) {
-		if b.debug {
-			b.log.Logf(LogDebug, "\t%s (denied)", filter)
-		}
-		if c.version == packet.V5 {
-			return byte(packet.QuotaExceeded)
-		}
-		return subackFailure
+		return b.denyFilter(c, asked, packet.QuotaExceeded)
 	}
 	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {
@@ -127,6 +118,17 @@ func (b *Broker) subscribeOne(c *Client, asked []byte, options byte, id uint32) 
 		b.keepCursor(s, sub)
 	}
 	return options & persist.OptionQoS
+}
+
+// denyFilter gives the code of a filter that is refused.
+func (b *Broker) denyFilter(c *Client, filter []byte, r packet.Reason) byte {
+	if b.debug {
+		b.log.Logf(LogDebug, "\t%s (denied)", filter)
+	}
+	if c.version == packet.V5 {
+		return byte(r)
+	}
+	return subackFailure
 }
 
 // addSubscription puts sub where it is found: it counts at once.

@@ -71,11 +71,17 @@ func newTarget() *target {
 }
 
 // testLog keeps log lines.
-type testLog struct{ lines []string }
+type testLog struct {
+	lines []string
+	heard func(Class, string) // gets each, those of debug too
+}
 
 func (l *testLog) Enabled(c Class) bool { return true }
 
 func (l *testLog) Logf(c Class, format string, args ...any) {
+	if l.heard != nil {
+		l.heard(c, fmt.Sprintf(format, args...))
+	}
 	if c != LogDebug {
 		l.lines = append(l.lines, fmt.Sprintf(format, args...))
 	}
