@@ -159,6 +159,7 @@ func (p *plan) stampFiles() error {
 	names := []string{p.conf.ACLFile}
 	for _, t := range p.targets {
 		names = append(names, t.PasswordFile, t.ACLFile)
+		names = append(names, tlsFiles(&t.Listener)...)
 	}
 	for _, name := range names {
 		if name != "" {

@@ -217,6 +217,7 @@ func (g *gate) replace(p *auth.Passwords) {
 
 // recheck sends away those who would not be let in any more.
 func (s *Server) recheck(now core.Time) {
+	s.dropRevoked(now)
 	s.core.Recheck(now)
 	for _, g := range s.logins.gates {
 		g.before = nil

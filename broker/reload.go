@@ -190,6 +190,7 @@ func (s *Server) install(p *plan, now core.Time) {
 		s.listeners = append(s.listeners, e.listener)
 	}
 	s.dismiss(gone, now)
+	s.watchExpiry()
 }
 
 // dismiss closes listeners, and the connections that came by them.

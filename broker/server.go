@@ -58,9 +58,11 @@ type Server struct {
 
 	buf        []byte // every read goes here first
 	wired      wired
-	keyLog     *os.File // nil mostly
-	tails      tails    // what is kept of them
-	unadmitted int      // bytes kept for connections before their CONNECT was accepted
+	keyLog     *os.File        // nil mostly
+	expiry     *time.Timer     // looks at certificates once a day; nil without any
+	dated      map[string]bool // topics of certificates in $SYS
+	tails      tails           // what is kept of them
+	unadmitted int             // bytes kept for connections before their CONNECT was accepted
 
 	epoch    time.Time // what now counts from
 	zero     core.Time // and where it begins

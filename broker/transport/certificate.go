@@ -37,6 +37,7 @@ type Config struct {
 
 	roots   []*x509.Certificate
 	revoked []*x509.RevocationList
+	serials map[string]bool // of what those of our own authorities revoke, by issuer and number
 	noDates bool
 }
 
@@ -226,7 +227,36 @@ func (f *Files) loadRevoked(c *Config) error {
 	if err == nil && len(c.revoked) == 0 {
 		err = fmt.Errorf("%s: no revocation list in it", f.CRLFile)
 	}
+	c.noteSerials()
 	return err
+}
+
+// noteSerials notes what is revoked, to be looked up at once.
+func (c *Config) noteSerials() {
+	c.serials = make(map[string]bool)
+	for _, list := range c.revoked {
+		for _, ca := range c.roots {
+			if list == nil || !bytes.Equal(list.RawIssuer, ca.RawSubject) || list.CheckSignatureFrom(ca) != nil {
+				continue
+			}
+			for _, e := range list.RevokedCertificateEntries {
+				c.serials[string(list.RawIssuer)+e.SerialNumber.String()] = true
+			}
+		}
+	}
+}
+
+// Revokes tells whether anything is revoked.
+func (c *Config) Revokes() bool { return len(c.serials) > 0 }
+
+// Revoked tells whether the certificate of a client, which was good, is among what one
+// of our own authorities has revoked. It is quick.
+func (c *Config) Revoked(state tls.ConnectionState) bool {
+	if len(state.PeerCertificates) == 0 {
+		return false
+	}
+	leaf := state.PeerCertificates[0]
+	return c.serials[string(leaf.RawIssuer)+leaf.SerialNumber.String()]
 }
 
 // requireCertificate has clients show a certificate that is good.
