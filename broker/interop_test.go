@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,16 +46,7 @@ func TestPaho(t *testing.T) {
 
 func TestMQTTjs(t *testing.T) {
 	t.Parallel()
-	script, err := filepath.Abs("../testdata/interop/mqttjs_client.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	find := exec.Command("node", "-e", "require('mqtt')")
-	find.Dir = filepath.Dir(script)
-	if find.Run() != nil {
-		missing(t, "MQTT.js")
-	}
-	library(t, "node", script)
+	library(t, "node", interopScript(t, "mqttjs_client.js"))
 }
 
 // mosquitto's own clients.

@@ -2,7 +2,7 @@
 //
 //     node mqttjs_client.js PORT LEVEL
 //
-// LEVEL is 3 (MQTT 3.1), 4 (3.1.1) or 5. A line "ok NAME" follows each thing that
+// PORT is one of 127.0.0.1, or a URL. LEVEL is 3 (MQTT 3.1), 4 (3.1.1) or 5. A line "ok NAME" follows each thing that
 // works; the first that does not ends the program with an error.
 
 'use strict'
@@ -11,7 +11,7 @@ const assert = require('node:assert/strict')
 const mqtt = require('mqtt')
 
 const patience = 20_000 // milliseconds
-const port = Number(process.argv[2])
+const broker = process.argv[2].includes('://') ? process.argv[2] : `mqtt://127.0.0.1:${process.argv[2]}`
 const level = Number(process.argv[3])
 
 // Client is one whose messages are waited for.
@@ -20,9 +20,7 @@ class Client {
     const self = new Client()
     self.messages = []
     self.waiting = []
-    self.mqtt = mqtt.connect({
-      host: '127.0.0.1',
-      port,
+    self.mqtt = mqtt.connect(broker, {
       clientId,
       protocolVersion: level,
       protocolId: level === 3 ? 'MQIsdp' : 'MQTT',
