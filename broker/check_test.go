@@ -51,6 +51,7 @@ pid_file {dir}/pid
 max_packet_size 5000
 max_queued_messages 0
 max_keepalive 60
+memory_limit 1000000000
 persistent_client_expiration 1h
 enable_control_api true
 listener 1883 127.0.0.1
@@ -77,6 +78,7 @@ protocol websockets
 websockets_origin https://a.example
 http_dir {dir}
 allow_anonymous true
+enable_proxy_protocol 1
 `)
 	want := `Listener 1883 at 127.0.0.1: MQTT 3.1, 3.1.1, 5, not encrypted, for programs of this machine.
   Who: anybody, with any user name or none.
@@ -98,8 +100,9 @@ Listener 1885: MQTT 3.1, 3.1.1, 5, not encrypted, for every machine that can rea
 Listener 9001: MQTT 3.1, 3.1.1, 5 over WebSocket (pages of https://a.example; files of {dir}), not encrypted, for every machine that can reach this one.
   Who: anybody, with any user name or none.
   They may publish and subscribe to everything.
+  They come through a proxy, which tells of them by the PROXY header of version 1.
 Kept: sessions and messages in {dir}/mosquitto.db and its journal; what is acknowledged is on the disk; a snapshot every 900 s.
-Limits: packets of 5000 bytes; for a client 20 messages under way, any number of messages waiting; 60 s of keep alive; sessions end 3600 s after their client left.
+Limits: packets of 5000 bytes; for a client 20 messages under way, any number of messages waiting; 60 s of keep alive; 1000000000 bytes of state; sessions end 3600 s after their client left.
 Log: stdout, {dir}/log.
 Control: clients may ask $CONTROL/broker/v1.
 Configuration is OK.

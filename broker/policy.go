@@ -55,6 +55,9 @@ func (p *policy) listener(t *target) {
 	} else {
 		p.line("  They may publish and subscribe to everything.")
 	}
+	if v := t.Proxy.Version; v > 0 {
+		p.line("  They come through a proxy, which tells of them by the PROXY header of version %d.", v)
+	}
 	if t.MountPoint != "" {
 		p.line("  Their topics are below %s.", t.MountPoint)
 	}
@@ -227,6 +230,9 @@ func (p *policy) limits() []string {
 		if l.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", l.n, l.what))
 		}
+	}
+	if c.MemoryLimit > 0 {
+		all = append(all, fmt.Sprintf("%d bytes of state", c.MemoryLimit))
 	}
 	if n := c.PersistentClientExpiration; n > 0 {
 		all = append(all, fmt.Sprintf("sessions end %d s after their client left", n))
