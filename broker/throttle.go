@@ -35,7 +35,7 @@ type place struct {
 }
 
 // Limits of the table: addresses that are remembered, and who waits, in all and
-// for one address.
+// for one address that has failed.
 const (
 	placesMax  = 16384
 	waitingMax = 1000
@@ -87,7 +87,7 @@ func (t *throttle) enter(l *login, from netip.Addr, now core.Time) admission {
 	case p.queue.Len() == 0 && t.free(p, now):
 		p.inside++
 		return enters
-	case t.waiting >= waitingMax, p.queue.Len() >= queueMax, t.bytes+l.size() > passwordsMax:
+	case t.waiting >= waitingMax, p.queue.Len() >= queueMax && p.failed > 0, t.bytes+l.size() > passwordsMax:
 		l.place = nil
 		return full
 	}

@@ -105,26 +105,34 @@ func TestThrottleOff(t *testing.T) {
 
 // TestThrottleBounds: of those who wait, and of addresses.
 func TestThrottleBounds(t *testing.T) {
-	th := testThrottle(1, 1)
-	for a := range 3 {
-		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(a)})
-		for i := range queueMax + 2 {
-			want := waits
-			switch {
-			case i == 0:
-				want = enters
-			case i > queueMax, a == 2:
-				want = full
-			}
-			if got := th.enter(new(login), addr, 1); got != want {
-				t.Fatalf("%s, login %d: %d", addr, i, got)
+	for _, failed := range []bool{true, false} {
+		th := testThrottle(2, 1)
+		if failed {
+			l := new(login)
+			th.enter(l, here, 1)
+			th.done(l, false, 1)
+		} else {
+			th.enter(new(login), here, 1)
+		}
+		th.enter(new(login), here, 1)
+		for range queueMax {
+			if th.enter(new(login), here, 1) != waits {
+				t.Fatal("too few may wait")
 			}
 		}
+		if got := th.enter(new(login), here, 1); (got == full) != failed {
+			t.Fatalf("failed %v: %d", failed, got)
+		}
+		for th.waiting < waitingMax {
+			if th.enter(new(login), netip.AddrFrom4([4]byte{10, 0, 0, byte(th.waiting)}), 1) == full {
+				t.Fatal("too few may wait in all")
+			}
+		}
+		if th.enter(new(login), netip.AddrFrom4([4]byte{10, 0, 0, 255}), 1) != full && th.enter(new(login), here, 1) != full {
+			t.Fatal("any number may wait")
+		}
 	}
-	if th.waiting != waitingMax {
-		t.Errorf("%d wait", th.waiting)
-	}
-	th = testThrottle(1, 1)
+	th := testThrottle(1, 1)
 	for i := range placesMax {
 		l := new(login)
 		if th.enter(l, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1); i%2 == 0 {
