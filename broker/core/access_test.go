@@ -295,6 +295,12 @@ func TestOpenTopic(t *testing.T) {
 // TestRemembersRightly: whatever is remembered, each of many clients is sent what the
 // rules of the moment let it read, from those that they let write, and nothing else.
 func TestRemembersRightly(t *testing.T) {
+	for _, duplicates := range []bool{true, false} {
+		t.Run(fmt.Sprintf("duplicates=%t", duplicates), func(t *testing.T) { remembersRightly(t, duplicates) })
+	}
+}
+
+func remembersRightly(t *testing.T, duplicates bool) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	pick := func(from ...string) string { return from[rnd.IntN(len(from))] }
@@ -308,7 +314,9 @@ func TestRemembersRightly(t *testing.T) {
 		}
 		return topics[rnd.IntN(len(topics))]
 	}
-	r := newRig(t, plain())
+	cfg := plain()
+	cfg.AllowDuplicates = duplicates
+	r := newRig(t, cfg)
 	rule := func() string {
 		filter := pick("#", "a/#", "a/b", "many/#", "many/3/+", "+/x", "%u/x", "%c", "c1")
 		return pick("topic ", "pattern ") + pick("read ", "write ", "readwrite ", "readwrite ", "deny ") + filter
@@ -375,6 +383,9 @@ func TestRemembersRightly(t *testing.T) {
 							want++
 						}
 					}
+				}
+				if !duplicates {
+					want = min(want, 1)
 				}
 				if got := len(to.payloads()); got != want {
 					t.Fatalf("seed %d, step %d: %+v got %d of %s by %+v, not %d", seed, step, to.who, got, name, w.who, want)
