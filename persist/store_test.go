@@ -240,6 +240,44 @@ func TestStoreGoesOn(t *testing.T) {
 	}
 }
 
+// TestStoreBegins: a start that ends at any call of the disk leaves nothing behind that
+// the journal of the next one could be mistaken for.
+func TestStoreBegins(t *testing.T) {
+	for n := 1; n < 12; n++ {
+		for _, kill := range []func(*memory) *memory{(*memory).kill, func(m *memory) *memory { return m.lose(1) }} {
+			disk := stoppedDisk(t)
+			disk.failAt, disk.failFor = disk.calls+n, 1<<30
+			if p, err := grow(t, disk, 1, nil); err == nil {
+				p.record()
+				p.hand()
+				p.end()
+			}
+			disk = kill(disk)
+			p, err := grow(t, disk, 2, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.record()
+			p.awaitSafe()
+			p.holds(fmt.Sprint("call ", n), disk.now().lose(0))
+			p.end()
+		}
+	}
+}
+
+// stoppedDisk is a disk after a clean stop.
+func stoppedDisk(t *testing.T) *memory {
+	disk := newMemory()
+	p, err := grow(t, disk, 97, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.life(3)
+	p.awaitSafe()
+	p.end()
+	return disk.kill()
+}
+
 // TestStoreDisk: whatever call of the disk fails, for once or for a while, the store
 // goes on when it works again, and what it said was safe is: after a kill, and after
 // a loss of power that tore what was not synced.
