@@ -1,0 +1,261 @@
+package core
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"syscall"
+
+	"midge/persist"
+)
+
+// simDisk is a persist.Disk whose every call waits until the simulation lets it go
+// on, so that a broker can be killed, or lose its power, in front of each of them.
+// A loss of power takes what was not synced: of a file the bytes behind the last
+// sync, but for some of them; of the names that were made, moved or removed
+// since the folder's sync any.
+type simDisk struct {
+	mu      sync.Mutex
+	names   map[string]*simFile // as the broker sees them
+	durable map[string]*simFile // as of the folder's last sync
+	waiting []*simCall
+	open    bool // calls need not wait
+	dead    bool // the broker is gone: nothing works any more
+	failing int  // as many of the next calls fail
+}
+
+// simFile is a file's contents.
+type simFile struct {
+	data   []byte
+	synced int // bytes of it
+}
+
+// simCall is one that waits.
+type simCall struct {
+	what string
+	let  chan struct{}
+}
+
+var errSimDead = errors.New("the process is dead")
+
+func newSimDisk() *simDisk {
+	return &simDisk{names: map[string]*simFile{}, durable: map[string]*simFile{}}
+}
+
+// enter waits for leave to go on. It returns with the disk locked where err is nil.
+func (d *simDisk) enter(what string) error {
+	d.mu.Lock()
+	if !d.open && !d.dead {
+		c := &simCall{what, make(chan struct{})}
+		d.waiting = append(d.waiting, c)
+		d.mu.Unlock()
+		<-c.let
+		d.mu.Lock()
+	}
+	err := error(nil)
+	switch {
+	case d.dead:
+		err = errSimDead
+	case d.failing > 0:
+		d.failing--
+		err = syscall.ENOSPC
+	}
+	if err != nil {
+		d.mu.Unlock()
+	}
+	return err
+}
+
+// let has one of the waiting calls go on, and says which.
+func (d *simDisk) let(pick int) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.waiting) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(d.waiting, func(a, b *simCall) int { return cmp.Compare(a.what, b.what) })
+	i := pick % len(d.waiting)
+	c := d.waiting[i]
+	d.waiting = slices.Delete(d.waiting, i, i+1)
+	close(c.let)
+	return c.what
+}
+
+// idle says that no call waits.
+func (d *simDisk) idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.waiting) == 0
+}
+
+// letAll has all calls go on, those to come as well.
+func (d *simDisk) letAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open = true
+	for _, c := range d.waiting {
+		close(c.let)
+	}
+	d.waiting = nil
+}
+
+// kill ends the process that uses the disk, and gives the disk that the next one
+// finds. With a loss of power what was not synced is lost, as dice, which gives
+// a number below the one it is given, will have it.
+func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
+	d.mu.Lock()
+	d.dead = true
+	out := newSimDisk()
+	names := d.names
+	if power {
+		names = maps.Clone(d.durable)
+		for _, name := range slices.Sorted(maps.Keys(d.changed())) {
+			if now, there := d.names[name]; dice(2) == 0 {
+				if delete(names, name); there {
+					names[name] = now
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		f := names[name]
+		n := len(f.data)
+		if power && n > f.synced {
+			n = f.synced + dice(n-f.synced+1)
+		}
+		out.names[name] = &simFile{slices.Clone(f.data[:n]), n}
+	}
+	out.durable = maps.Clone(out.names)
+	d.mu.Unlock()
+	d.letAll()
+	return out
+}
+
+// changed are the names that are not as of the folder's last sync.
+func (d *simDisk) changed() map[string]bool {
+	out := map[string]bool{}
+	for name, f := range d.names {
+		if d.durable[name] != f {
+			out[name] = true
+		}
+	}
+	for name := range d.durable {
+		if d.names[name] == nil {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+func (d *simDisk) Create(name string) (persist.File, error) {
+	if err := d.enter("create " + name); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	f := new(simFile)
+	d.names[name] = f
+	return &simHandle{disk: d, name: name, file: f}, nil
+}
+
+func (d *simDisk) Open(name string) (persist.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.names[name]
+	if f == nil {
+		return nil, fs.ErrNotExist
+	}
+	return &simHandle{disk: d, name: name, file: f}, nil
+}
+
+func (d *simDisk) Rename(from, to string) error {
+	if err := d.enter("rename " + from); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	f := d.names[from]
+	if f == nil {
+		return fs.ErrNotExist
+	}
+	delete(d.names, from)
+	d.names[to] = f
+	return nil
+}
+
+func (d *simDisk) Remove(name string) error {
+	if err := d.enter("remove " + name); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	if d.names[name] == nil {
+		return fs.ErrNotExist
+	}
+	delete(d.names, name)
+	return nil
+}
+
+func (d *simDisk) List() ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dead {
+		return nil, errSimDead
+	}
+	return slices.Sorted(maps.Keys(d.names)), nil
+}
+
+func (d *simDisk) Sync() error {
+	if err := d.enter("sync the folder"); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	d.durable = maps.Clone(d.names)
+	return nil
+}
+
+// simHandle is an open file.
+type simHandle struct {
+	disk *simDisk
+	name string
+	file *simFile
+	at   int
+}
+
+func (h *simHandle) Read(b []byte) (int, error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	n := copy(b, h.file.data[h.at:])
+	h.at += n
+	if n == 0 && len(b) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (h *simHandle) Write(b []byte) (int, error) {
+	if err := h.disk.enter("write " + h.name); err != nil {
+		return 0, err
+	}
+	defer h.disk.mu.Unlock()
+	h.file.data = append(h.file.data, b...)
+	return len(b), nil
+}
+
+func (h *simHandle) Sync() error {
+	if err := h.disk.enter("sync " + h.name); err != nil {
+		return err
+	}
+	defer h.disk.mu.Unlock()
+	h.file.synced = len(h.file.data)
+	return nil
+}
+
+func (h *simHandle) Size() (int64, error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	return int64(len(h.file.data)), nil
+}
+
+func (h *simHandle) Close() error { return nil }
