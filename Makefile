@@ -27,7 +27,7 @@ race:
 
 # Kills the broker under load, a great many times.
 crash:
-	go test -run 'TestCrash$$' -v -timeout 1h -crashes $(CRASHES) ./broker
+	go test -run 'TestCrash$$' -v -timeout 1h ./broker -crashes $(CRASHES)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)

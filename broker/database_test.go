@@ -189,3 +189,30 @@ func TestNoDatabase(t *testing.T) {
 		t.Errorf("there are %q", files)
 	}
 }
+
+// TestReloadDatabase: when snapshots are made, and when a record is safe, can change
+// while midge runs; where it keeps them cannot.
+func TestReloadDatabase(t *testing.T) {
+	t.Parallel()
+	s := serve(t, durable)
+	s.rewrite(ownListener(durable + "autosave_interval 1\npersistence_sync 1\n"))
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.await("Saving in-memory database to {dir}/mosquitto.db.")
+	p := s.connect("p", packet.V311, "")
+	p.send("PUBLISH a 'x' qos=1 id=1 retain")
+	p.expect("PUBACK 1")
+	s.rewrite(ownListener("persistence true\npersistence_file other.db\n"))
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.await("Warning: Only a restart will change: persistence_file, persistence_location.")
+	s.rewrite(ownListener(""))
+	s.cmd.Process.Signal(syscall.SIGHUP)
+	s.await("Warning: Only a restart will change: persistence, persistence_file, persistence_location.")
+	p.send("PUBLISH b 'x' qos=1 id=2 retain")
+	p.expect("PUBACK 2")
+	s.kill()
+	s.rewrite(ownListener(durable))
+	s.again()
+	late := s.connect("late", packet.V311, "clean")
+	late.send("SUBSCRIBE 1 # qos=0")
+	late.expect("SUBACK 1 00", "PUBLISH a 'x' retain", "PUBLISH b 'x' retain")
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,11 +105,14 @@ func (f osFile) Size() (int64, error) {
 // errInUse says that another process has the lock.
 var errInUse = errors.New("another broker uses it")
 
+// lockPatience is how long a process that was killed may take to be gone.
+const lockPatience = 2 * time.Second
+
 // Lock keeps other brokers from a file and its journal as long as this process
 // lives, or until unlock. Where the folder takes no locks there is none.
 func (f Folder) Lock(name string) (unlock func(), err error) {
 	path := f.path(name + ".lock")
-	for {
+	for late := time.Now().Add(lockPatience); ; {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return func() {}, nil // the journal will say what is wrong here
@@ -116,7 +120,11 @@ func (f Folder) Lock(name string) (unlock func(), err error) {
 		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == unix.EWOULDBLOCK {
 			file.Close()
-			return nil, errInUse
+			if time.Now().After(late) {
+				return nil, errInUse
+			}
+			time.Sleep(lockPatience / 100)
+			continue
 		}
 		if err != nil || sameFile(file, path) {
 			return func() {
