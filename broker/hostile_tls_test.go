@@ -32,7 +32,7 @@ func TestHalfOpenTLS(t *testing.T) {
 	t.Parallel()
 	n := 2000
 	if testing.Short() || underRace {
-		n = 900 // more than may be under way
+		n = 1200 // half of them begin, more than may be under way
 	}
 	var limit syscall.Rlimit
 	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -355,3 +355,33 @@ func TestTLSSlow(t *testing.T) {
 	}
 	slow.lives()
 }
+
+// TestKeyLog: --tls-keylog writes the secrets of connections, to a file that nobody else
+// may read.
+func TestKeyLog(t *testing.T) {
+	t.Parallel()
+	a, conf := secured(t)
+	s := serve(t, conf, "--tls-keylog", "{dir}/keys")
+	s.connectTLS("c", 4, a.clientConfig()).lives()
+	keys := filepath.Join(s.dir, "keys")
+	b, err := os.ReadFile(keys)
+	if err != nil || !strings.Contains(string(b), "CLIENT_TRAFFIC_SECRET_0 ") {
+		t.Errorf("%q, %v", b, err)
+	}
+	if info, err := os.Stat(keys); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	link := filepath.Join(s.dir, "link")
+	if err := os.Symlink(keys, link); err != nil {
+		t.Fatal(err)
+	}
+	open := filepath.Join(s.dir, "open")
+	if err := os.WriteFile(open, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{link, open, filepath.Join(s.dir, "no/where")} {
+		if s := launch(t, conf, "-c", "{conf}", "--tls-keylog", name); s.exit() != 1 || s.count("Error: Unable to open the TLS key log "+name) != 1 {
+			t.Errorf("%s: %q", name, s.log.all())
+		}
+	}
+}

@@ -69,6 +69,7 @@ func (s *secure) open(dst, wire []byte) (n int, err error) {
 			return 0, err
 		}
 		wire = nil
+		defer lean(s.conn)
 	}
 	if len(s.wire.in) == 0 {
 		s.wire.in = wire
