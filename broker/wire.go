@@ -124,10 +124,11 @@ func (s *Server) unwrapped(c *conn, err error, now core.Time) {
 		s.core.Lost(&c.Client, nil, now)
 	case err != nil:
 		s.core.Kick(&c.Client, 0, err.Error(), now)
-	case c.unsent():
-		s.flush(c, now)
-	case !c.Connected():
+	case c.charged > 0 || !c.Connected():
 		s.charge(c)
+	}
+	if !c.Closed() && c.unsent() {
+		s.flush(c, now)
 	}
 }
 

@@ -16,6 +16,8 @@ package transport
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -72,6 +74,11 @@ func (c *Conn) InPlace() bool { return c.secure == nil }
 // after the n bytes; it is io.EOF where the peer said that it ends. There may be
 // something to Write then, an alert for instance.
 func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
+	defer func() {
+		if r := recover(); r != nil { // over the bytes of a stranger: it is his connection that ends
+			n, err = 0, fmt.Errorf("transport failed: %v", r)
+		}
+	}()
 	if c.proxy != nil {
 		if wire, err = c.proxy.take(wire); err != nil {
 			return 0, err
@@ -84,6 +91,9 @@ func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
 		n = copy(dst, wire)
 	default:
 		n = len(wire)
+	}
+	if err == nil && len(c.out) > unsentMax {
+		err = errors.New("TLS: answers to key updates are not read")
 	}
 	if c.web == nil {
 		return n, err
@@ -162,6 +172,10 @@ func (c *Conn) took(k int) int {
 // sealMax is how many bytes are encrypted at once, and so about the most that is
 // kept for a socket that takes nothing.
 const sealMax = 64 << 10
+
+// unsentMax is how many bytes TLS may want to send of its own accord, beside that, to a
+// client that does not read.
+const unsentMax = sealMax + 128<<10
 
 // gather is what is to be encrypted next of runs.
 func (c *Conn) gather(runs [][]byte) []byte {
