@@ -4,6 +4,8 @@ FUZZTIME ?= 30s
 CRASHES ?= 500
 COUNT ?= 10
 ROUNDS ?= 3
+SEEDS ?= 20000
+FIRST ?= 0
 PROFILE = testdata/bench/midge.pgo
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -31,6 +33,10 @@ crash:
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
+
+# Many seeds of the simulation, about 20 minutes.
+prove:
+	.ci/prove $(SEEDS) $(FIRST)
 
 bench:
 	COUNT=$(COUNT) ROUNDS=$(ROUNDS) testdata/bench/run

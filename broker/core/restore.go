@@ -34,8 +34,10 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 		b.cutOff(s, now)
 		b.commit()
 	}
-	for _, s := range b.sessions {
-		b.armSession(s)
+	for old := range im.Sessions() { // in their order, so that equal deadlines come in the same each time
+		if s := b.sessions[old.ClientID]; s != nil {
+			b.armSession(s)
+		}
 	}
 }
 

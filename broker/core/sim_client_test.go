@@ -235,6 +235,9 @@ func (cn *simConn) take(data []byte) {
 			return
 		}
 		cn.rest = cn.rest[h.Len():]
+		if hears := cn.c.w.mutation.hears; hears != nil {
+			hears(cn, &p)
+		}
 		cn.handle(&p)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // simExplain makes a failing list of actions as short as it can, and writes what
 // happens in it.
-func simExplain(t *testing.T, seed uint64, acts []simAct, mutation simMutation, to io.Writer) {
+func simExplain(t *testing.T, seed uint64, acts []simAct, mutation *simMutation, to io.Writer) {
 	acts = simShrink(acts, func(some []simAct) bool {
 		_, err := simRun(t, seed, some, mutation, false)
 		return err != nil

@@ -3,6 +3,7 @@ package core
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -106,7 +107,7 @@ type simWorld struct {
 	b        *Broker
 	store    *persist.Store
 	disk     *simDisk
-	mutation simMutation
+	mutation *simMutation
 	now      Time // on the machine's clock and the broker's, which are in step
 	slept    Time // of now, by the timers of the store
 	step     int
@@ -167,7 +168,7 @@ func (w *simWorld) find(p *packet.Packet) *simMsg {
 	return w.msgs[n]
 }
 
-func newSimWorld(seed uint64, mutation simMutation, tracing bool) *simWorld {
+func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 	d := &simDice{seed}
 	w := &simWorld{seed: seed, now: simStart, step: 1, mutation: mutation, tracing: tracing, disk: newSimDisk(),
 		live: map[*Client]*simConn{}, ops: map[string][]*simMsg{}}
@@ -228,7 +229,11 @@ func (w *simWorld) start() {
 			w.notes = append(w.notes, text)
 		},
 	}, found)
-	w.b = New(w.cfg, Options{Log: simLog{w}, Recorder: w.mutation.recorder(w.store), Rand: rand.New(rand.NewPCG(w.seed, 3))}, w.now)
+	recorder := persist.Recorder(w.store)
+	if w.mutation.recorder != nil {
+		recorder = w.mutation.recorder(recorder)
+	}
+	w.b = New(w.cfg, Options{Log: simLog{w}, Recorder: recorder, Rand: rand.New(rand.NewPCG(w.seed, 3))}, w.now)
 	w.b.free.messages.spoil = spoil
 	w.b.Restore(found.Image, w.now)
 	w.store.Start()
@@ -267,6 +272,9 @@ func (w *simWorld) up(cn *simConn, n int) {
 	if cn.told || cn.Closed() || cn.Paused() {
 		return
 	}
+	if w.mutation.before != nil {
+		w.mutation.before(w, cn)
+	}
 	n = min(n, len(cn.up))
 	cn.tail = append(cn.tail, cn.up[:n]...)
 	cn.up = cn.up[n:]
@@ -281,7 +289,7 @@ func (w *simWorld) flush(cn *simConn) {
 		n := len(out)
 		if !cn.gone {
 			n = min(n, max(0, cn.room-len(cn.down)))
-			cn.down = append(cn.down, w.mutation.output(cn, out[:n])...)
+			cn.down = append(cn.down, out[:n]...)
 		}
 		if n == 0 {
 			break
@@ -307,7 +315,9 @@ func (w *simWorld) turn() {
 	}
 	w.store.Hand(w.now, w.now)
 	synctest.Wait()
-	w.mutation.handed(w)
+	if w.mutation.handed != nil {
+		w.mutation.handed(w)
+	}
 }
 
 // hear takes in what the journal reports.
@@ -699,7 +709,7 @@ func (w *simWorld) bare() {
 		w.b.Lost(&cn.Client, nil, w.now)
 		w.end(cn)
 	}
-	for _, id := range slices.Sorted(simKeys(w.b.sessions)) {
+	for _, id := range slices.Sorted(maps.Keys(w.b.sessions)) {
 		c := &Client{Listener: &w.listener}
 		w.b.Open(c, w.now)
 		p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: packet.V311, CleanStart: true, ClientID: []byte(id)}}
@@ -724,18 +734,8 @@ func (w *simWorld) bare() {
 	}
 }
 
-func simKeys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
 // simRun plays actions in a bubble of their own, where time is not the machine's.
-func simRun(t *testing.T, seed uint64, acts []simAct, mutation simMutation, tracing bool) (w *simWorld, err error) {
+func simRun(t *testing.T, seed uint64, acts []simAct, mutation *simMutation, tracing bool) (w *simWorld, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		w = newSimWorld(seed, mutation, tracing)
 		w.slept = w.now
@@ -759,12 +759,25 @@ func TestSim(t *testing.T) {
 	begun, packets := time.Now(), 0
 	for seed := from; seed < from+uint64(n); seed++ {
 		acts := simActs(seed, simLength)
-		w, err := simRun(t, seed, acts, simMutation{}, false)
+		w, err := simRun(t, seed, acts, new(simMutation), false)
 		if packets += w.packets; err != nil {
 			t.Errorf("seed %d: %v", seed, err)
-			simExplain(t, seed, acts, simMutation{}, os.Stdout)
+			simExplain(t, seed, acts, new(simMutation), os.Stdout)
 			break
 		}
 	}
 	t.Logf("%d seeds from %d on, %d packets of clients, %.0f a second", n, from, packets, float64(packets)/time.Since(begun).Seconds())
+}
+
+// TestSimRepeats: a seed does the same each time.
+func TestSimRepeats(t *testing.T) {
+	for seed := range uint64(trim(t, 20, 5)) {
+		one, _ := simRun(t, seed, simActs(seed, simLength), new(simMutation), true)
+		two, _ := simRun(t, seed, simActs(seed, simLength), new(simMutation), true)
+		for i, line := range one.trace {
+			if i >= len(two.trace) || two.trace[i] != line {
+				t.Fatalf("seed %d: line %d is once\n%s\nand then\n%s", seed, i, line, strings.Join(two.trace[min(i, len(two.trace)):min(i+1, len(two.trace))], ""))
+			}
+		}
+	}
 }
