@@ -31,7 +31,11 @@ func (p *plant) watch() *[]crashed {
 // and stops, leaves what was said to be safe; so does a second crash at any moment of the
 // start after the first.
 func TestCrashes(t *testing.T) {
-	for seed := range uint64(3) {
+	seeds, step := uint64(3), 9
+	if testing.Short() {
+		seeds, step = 1, 40
+	}
+	for seed := range seeds {
 		p, err := grow(t, before(t), 200+seed, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -46,7 +50,7 @@ func TestCrashes(t *testing.T) {
 		p.end()
 		for i, c := range *all {
 			p.holdsFrom(c.safe, fmt.Sprintf("seed %d, %s", seed, c.what), c.disk)
-			if i%9 == 0 {
+			if i%step == 0 {
 				twice(t, fmt.Sprintf("seed %d, %s, and then", seed, c.what), c.disk)
 			}
 		}
