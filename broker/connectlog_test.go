@@ -278,17 +278,18 @@ func TestKeepAliveLines(t *testing.T) {
 	c := s.dial("a", 4)
 	c.send("CONNECT clean keepalive=1 will={gone 'x' qos=1}")
 	c.expect("CONNACK 00")
-	d := s.connect("b", 5, "clean keepalive=1")
 	w := s.connect("w", 4, "clean")
 	w.send("SUBSCRIBE 1 gone")
 	w.expect("SUBACK 1 00")
 	c.expect("close")
 	w.expect("PUBLISH gone 'x'")
+	d := s.connect("b", 5, "clean keepalive=1") // not before, or both may end in the same millisecond
 	d.expect("DISCONNECT 8D", "close")
-	s.logs([]*client{c, d, w}, newConnection, "New client connected from {peer} as a (p4, c1, k1).",
-		"New connection from {peer2} on port {port}.", "New client connected from {peer2} as b (p5, c1, k1).",
-		"New connection from {peer3} on port {port}.", "New client connected from {peer3} as w (p4, c1, k0).",
-		"Client a [{peer}] disconnected: exceeded timeout.", "Client b [{peer2}] disconnected: exceeded timeout.")
+	s.logs([]*client{c, w, d}, newConnection, "New client connected from {peer} as a (p4, c1, k1).",
+		"New connection from {peer2} on port {port}.", "New client connected from {peer2} as w (p4, c1, k0).",
+		"Client a [{peer}] disconnected: exceeded timeout.",
+		"New connection from {peer3} on port {port}.", "New client connected from {peer3} as b (p5, c1, k1).",
+		"Client b [{peer3}] disconnected: exceeded timeout.")
 	w.lives()
 }
 
