@@ -17,8 +17,10 @@ import (
 func LoadACL(name string) (*ACL, []conf.Line, error) {
 	data, lines, err := readFile(name)
 	if err != nil {
-		return nil, lines, aclError(exitOpen, fmt.Sprintf("Error: Unable to open acl_file %q.", name),
-			fmt.Sprintf("Error: %s.", err), fmt.Sprintf("Error opening acl file %q.", name))
+		e := conf.Errorf(exitOpen, "Error: Unable to open acl_file %q.", name)
+		e.Add("Error: %v.", err)
+		e.Add("Error opening acl file %q.", name)
+		return nil, lines, e
 	}
 	return parseACL(name, data, lines)
 }
@@ -28,19 +30,13 @@ func parseACL(name string, data []byte, lines []conf.Line) (*ACL, []conf.Line, e
 	for line := range bytes.Lines(data) {
 		p.number++
 		if complaint := p.read(string(line)); complaint != "" {
-			return nil, p.lines, aclError(conf.Exit, "Error: "+complaint,
-				fmt.Sprintf("Error opening acl file %q.", name), fmt.Sprintf("Error found at %s:%d.", name, p.number))
+			e := conf.Errorf(conf.Exit, "Error: %s", complaint)
+			e.Add("Error opening acl file %q.", name)
+			e.Add("Error found at %s:%d.", name, p.number)
+			return nil, p.lines, e
 		}
 	}
 	return p.finish(), p.lines, nil
-}
-
-func aclError(code int, lines ...string) *conf.Error {
-	e := &conf.Error{Code: code}
-	for _, text := range lines {
-		e.Lines = append(e.Lines, conf.Line{Class: conf.ClassError, Text: text})
-	}
-	return e
 }
 
 // aclParser reads an ACL file line by line:
@@ -70,7 +66,7 @@ func (p *aclParser) read(line string) (complaint string) {
 		return ""
 	}
 	word, rest, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
-	rest = strings.Trim(rest, cSpace)
+	rest = trim(rest)
 	switch {
 	case word == "":
 		return ""
@@ -86,9 +82,6 @@ func (p *aclParser) read(line string) (complaint string) {
 
 // filterMax is the longest filter, in bytes: MQTT has no longer ones.
 const filterMax = 65535
-
-// cSpace is what C calls white space.
-const cSpace = " \t\n\v\f\r"
 
 func (p *aclParser) section(user string) (complaint string) {
 	if user == "" {
@@ -115,7 +108,7 @@ func (p *aclParser) rule(kind, rest string) (complaint string) {
 		if what, ok = accesses[word]; !ok {
 			return fmt.Sprintf("Invalid topic access type %q in acl_file %q.", excerpt(word), p.name)
 		}
-		filter = strings.Trim(more, cSpace)
+		filter = trim(more)
 	}
 	if len(filter) > filterMax || topic.CheckFilter([]byte(filter)) != nil {
 		return fmt.Sprintf("Invalid ACL topic %q in acl_file %q.", excerpt(filter), p.name)

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 
 	"midge/conf"
@@ -30,13 +29,9 @@ func LoadPasswords(name string) (*Passwords, []conf.Line, error) {
 }
 
 func cannotOpen(name string, err error) error {
-	e := failure(exitOpen, "password-file: Error: Unable to open pwfile \"%s\".", name)
-	e.Lines = append(e.Lines, conf.Line{Class: conf.ClassError, Text: "Error: " + err.Error() + "."})
+	e := conf.Errorf(exitOpen, "password-file: Error: Unable to open pwfile \"%s\".", name)
+	e.Add("Error: %v.", err)
 	return e
-}
-
-func failure(code int, format string, args ...any) *conf.Error {
-	return &conf.Error{Code: code, Lines: []conf.Line{{Class: conf.ClassError, Text: fmt.Sprintf(format, args...)}}}
 }
 
 // parsePasswords reads the lines "user:hash". A '#' in the first column begins a
@@ -50,7 +45,7 @@ func parsePasswords(file string, data []byte) (*Passwords, error) {
 			continue
 		}
 		if err := p.add(file, string(line)); err != nil {
-			err.Lines = append(err.Lines, conf.Line{Class: conf.ClassError, Text: fmt.Sprintf("Error found at %s:%d.", file, number)})
+			err.Add("Error found at %s:%d.", file, number)
 			return nil, err
 		}
 	}
@@ -65,25 +60,27 @@ func (p *Passwords) add(file, line string) *conf.Error {
 	name, text = trim(name), trim(text)
 	switch {
 	case line[0] == ':', text == "":
-		return failure(conf.Exit, "password-file: Error: Invalid line in password file '%s'.", file)
+		return conf.Errorf(conf.Exit, "password-file: Error: Invalid line in password file '%s'.", file)
 	case name == "":
-		return failure(conf.Exit, "password-file: Error: Empty username in password file '%s'.", file)
+		return conf.Errorf(conf.Exit, "password-file: Error: Empty username in password file '%s'.", file)
 	case len(name) > nameMax:
-		return failure(conf.Exit, "password-file: Error: Username of more than %d bytes in password file '%s'.", nameMax, file)
+		return conf.Errorf(conf.Exit, "password-file: Error: Username of more than %d bytes in password file '%s'.", nameMax, file)
 	}
 	if _, twice := p.users[name]; twice {
-		return failure(conf.Exit, "password-file: Error: Duplicate user '%s' in password file '%s'.", printable(name), file)
+		return conf.Errorf(conf.Exit, "password-file: Error: Duplicate user '%s' in password file '%s'.", printable(name), file)
 	}
 	h, err := ParseHash(text)
 	if err != nil {
-		return failure(conf.Exit, "password-file: Error: Unable to decode line in password file '%s'.", file)
+		return conf.Errorf(conf.Exit, "password-file: Error: Unable to decode line in password file '%s'.", file)
 	}
 	p.users[name] = h
 	return nil
 }
 
-// trim takes off what C calls white space.
-func trim(s string) string { return strings.Trim(s, " \t\n\v\f\r") }
+// cSpace is what C calls white space.
+const cSpace = " \t\n\v\f\r"
+
+func trim(s string) string { return strings.Trim(s, cSpace) }
 
 // printable is a user name that may be shown: short, and without control characters.
 func printable(name string) string {

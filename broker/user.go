@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
@@ -64,9 +63,9 @@ func (p process) numbers(id *Identity) error {
 		n, err := strconv.ParseUint(text, 10, 32)
 		switch {
 		case errors.Is(err, strconv.ErrRange), err == nil && n > maxID:
-			return refuse("Error: %s environment variable out of range.", v.name)
+			return conf.Errorf(conf.Exit, "Error: %s environment variable out of range.", v.name)
 		case err != nil:
-			return refuse("Error: %s environment variable not a valid number.", v.name)
+			return conf.Errorf(conf.Exit, "Error: %s environment variable not a valid number.", v.name)
 		}
 		*v.to = int(n)
 	}
@@ -84,14 +83,14 @@ func (p process) named(id *Identity, name string) (lines []conf.Line, err error)
 		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Unable to drop privileges to '" + name +
 			"' because this user does not exist. Trying 'nobody' instead."})
 		if a, err = p.accounts("nobody"); missing(err) {
-			return lines, refuse("Error: Unable to drop privileges to 'nobody'.")
+			return lines, conf.Errorf(conf.Exit, "Error: Unable to drop privileges to 'nobody'.")
 		}
 	}
 	switch {
 	case missing(err):
-		return lines, refuse("Error: Unable to drop privileges to '%s' because this user does not exist.", name)
+		return lines, conf.Errorf(conf.Exit, "Error: Unable to drop privileges to '%s' because this user does not exist.", name)
 	case err != nil:
-		return lines, refuse("Error: Unable to drop privileges to '%s': %v.", name, err)
+		return lines, conf.Errorf(conf.Exit, "Error: Unable to drop privileges to '%s': %v.", name, err)
 	}
 	*id = a
 	return lines, nil
@@ -101,11 +100,6 @@ func (p process) named(id *Identity, name string) (lines []conf.Line, err error)
 func missing(err error) bool {
 	var unknown user.UnknownUserError
 	return errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist)
-}
-
-// refuse makes an error with mosquitto's line and its exit status.
-func refuse(format string, args ...any) *conf.Error {
-	return &conf.Error{Code: conf.Exit, Lines: []conf.Line{{Class: conf.ClassError, Text: fmt.Sprintf(format, args...)}}}
 }
 
 // systemAccount reads the system's own lists of users and groups.
@@ -157,9 +151,7 @@ func (id Identity) Become() error {
 }
 
 func stuck(what string, err error) error {
-	e := refuse("Error setting %s whilst dropping privileges: %v.", what, plain(err))
-	e.Code = ExitPrivileges
-	return e
+	return conf.Errorf(ExitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, plain(err))
 }
 
 // whoami is the line that says which user the process is.

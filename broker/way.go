@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"io"
 
 	"midge/broker/core"
@@ -67,8 +66,7 @@ func (m wayMaker) way(c *conf.Config, l *conf.Listener) (*way, error) {
 	if name := l.Web.HTTPDir; name != "" {
 		var err error
 		if w.web.Folder, err = m.open(name); err != nil {
-			text := fmt.Sprintf("Error: Unable to open http_dir %s: %v", name, plain(err))
-			return nil, &conf.Error{Code: conf.Exit, Lines: []conf.Line{{Class: conf.ClassError, Text: text}}}
+			return nil, conf.Errorf(conf.Exit, "Error: Unable to open http_dir %s: %v", name, plain(err))
 		}
 	}
 	return w, nil

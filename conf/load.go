@@ -156,9 +156,9 @@ func (l *loader) refuse() error {
 	}
 	e := &Error{Code: Exit}
 	for _, r := range l.refusals {
-		e.add("%s", r.text)
+		e.Add("%s", r.text)
 		for _, line := range located(r.at.path) {
-			e.add("%s", line)
+			e.Add("%s", line)
 		}
 	}
 	return e
@@ -221,7 +221,7 @@ func (f *file) read() error {
 	var e *Error
 	if errors.As(err, &e) {
 		if f.number > 0 {
-			e.add("%s", located(f.path())[0])
+			e.Add("%s", located(f.path())[0])
 		}
 		return e
 	}

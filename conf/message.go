@@ -51,17 +51,20 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// add appends a line of class error.
-func (e *Error) add(format string, args ...any) {
+// Errorf makes an Error of one line, of class error.
+func Errorf(code int, format string, args ...any) *Error {
+	e := &Error{Code: code}
+	e.Add(format, args...)
+	return e
+}
+
+// Add appends a line of class error.
+func (e *Error) Add(format string, args ...any) {
 	e.Lines = append(e.Lines, Line{ClassError, fmt.Sprintf(format, args...)})
 }
 
 // fail makes an Error of one line.
-func fail(format string, args ...any) error {
-	e := &Error{Code: Exit}
-	e.add(format, args...)
-	return e
-}
+func fail(format string, args ...any) error { return Errorf(Exit, format, args...) }
 
 // The shapes of mosquitto's complaints about the value of an option.
 

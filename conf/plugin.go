@@ -166,10 +166,9 @@ func (l *loader) listPlugins(plugins []*plugin, port int) {
 
 // fail is an error about p, which says where it stands.
 func (p *plugin) fail(format string, args ...any) error {
-	e := &Error{Code: Exit}
-	e.add(format, args...)
+	e := Errorf(Exit, format, args...)
 	for _, line := range located(p.at.path) {
-		e.add("%s", line)
+		e.Add("%s", line)
 	}
 	return e
 }
