@@ -22,11 +22,11 @@ const fileMax = 64 << 20
 var errLink = errors.New("it is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set")
 
 // readFile reads a regular file of a bounded size. A symbolic link is followed only
-// if MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set. The lines warn of a file that others
+// where conf.FollowLinks lets it. The lines warn of a file that others
 // may read, or that is not the process's own.
 func readFile(name string) ([]byte, []conf.Line, error) {
 	flags := os.O_RDONLY | syscall.O_NONBLOCK
-	if os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") == "" {
+	if !conf.FollowLinks() {
 		flags |= syscall.O_NOFOLLOW
 	}
 	f, err := os.OpenFile(name, flags, 0)

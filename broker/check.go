@@ -123,7 +123,7 @@ func (k *check) logFile() {
 	if name == "" {
 		return
 	}
-	if err := writable(name, os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != ""); err != nil {
+	if err := writable(name, conf.FollowLinks()); err != nil {
 		k.warn("Unable to open log file %s for writing: %v.", name, err)
 	}
 }

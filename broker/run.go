@@ -136,7 +136,7 @@ func sayStart(log *Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "%s", whoami())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
-	if os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "" {
+	if conf.FollowLinks() {
 		log.Logf(core.LogNotice, "MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set: password, ACL, log and database files may be symbolic links.")
 	}
 	for _, f := range [...]string{"Bridge support NOT", "Persistence support", "TLS support", "TLS-PSK support NOT", "Websockets support"} {
@@ -185,7 +185,7 @@ func logOptions(c *conf.Config, o Options) LogOptions {
 		Stdout:          c.LogDest&conf.ToStdout != 0,
 		Stderr:          c.LogDest&conf.ToStderr != 0,
 		File:            c.LogFile,
-		FollowLinks:     os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "",
+		FollowLinks:     conf.FollowLinks(),
 		Syslog:          c.LogDest&conf.ToSyslog != 0,
 		Facility:        c.LogFacility,
 		Topic:           c.LogDest&conf.ToTopic != 0,

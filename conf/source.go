@@ -164,3 +164,7 @@ func (l *lineReader) next() (string, error) {
 	}
 	return string(bytes.TrimRight(l.line, "\r\n")), nil
 }
+
+// FollowLinks says whether password, ACL and log files may be symbolic links: only if
+// the environment lets them.
+func FollowLinks() bool { return os.Getenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS") != "" }
