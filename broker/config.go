@@ -50,3 +50,40 @@ func coreListener(l *conf.Listener) *core.Listener {
 		Versions:      uint8(l.AcceptProtocolVersions),
 	}
 }
+
+// logOptions is the part of the configuration that the log wants.
+func logOptions(c *conf.Config, o Options) LogOptions {
+	return LogOptions{
+		Stdout:          c.LogDest&conf.ToStdout != 0,
+		Stderr:          c.LogDest&conf.ToStderr != 0,
+		File:            c.LogFile,
+		FollowLinks:     conf.FollowLinks(),
+		Syslog:          c.LogDest&conf.ToSyslog != 0,
+		Facility:        c.LogFacility,
+		Topic:           c.LogDest&conf.ToTopic != 0,
+		Classes:         logClasses(c.LogType),
+		Verbose:         o.Verbose,
+		Quiet:           o.Quiet,
+		Timestamp:       c.LogTimestamp,
+		TimestampFormat: c.LogTimestampFormat,
+	}
+}
+
+// logClasses turns a set of conf's classes into one of core's.
+func logClasses(set conf.Class) (out core.Class) {
+	for _, m := range [...]struct {
+		from conf.Class
+		to   core.Class
+	}{
+		{conf.ClassError, core.LogError}, {conf.ClassWarning, core.LogWarning},
+		{conf.ClassNotice, core.LogNotice}, {conf.ClassInformation, core.LogInfo},
+		{conf.ClassDebug, core.LogDebug}, {conf.ClassSubscribe, core.LogSubscribe},
+		{conf.ClassUnsubscribe, core.LogUnsubscribe}, {conf.ClassWebsockets, core.LogWebsockets},
+		{conf.ClassInternal, core.LogInternal},
+	} {
+		if set&m.from != 0 {
+			out |= m.to
+		}
+	}
+	return out
+}

@@ -29,8 +29,8 @@ import (
 // error (a *conf.Error carries lines and an exit status), and a line in install that
 // puts it in force; and if it is to be read again by itself when it changes, its name in
 // stampFiles. What is only a value of the Config takes effect in coreConfig,
-// coreListener or logOptions (config.go, run.go) and needs nothing here. What a reload
-// cannot change is named in needRestart.
+// coreListener or logOptions (config.go) and needs nothing here. What a reload cannot
+// change is named in needRestart.
 
 // plan is a configuration on its way into force.
 type plan struct {
