@@ -13,6 +13,7 @@ import (
 
 	"midge/auth"
 	"midge/broker"
+	"midge/broker/process"
 	"midge/conf"
 )
 
@@ -101,7 +102,7 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "Configuration file is OK.")
 		return broker.ExitOK
 	}
-	who, lines, err := broker.FindIdentity(cfg.User)
+	who, lines, err := process.FindIdentity(cfg.User)
 	for _, l := range lines {
 		stamp(stderr, l.Text)
 	}
@@ -115,12 +116,12 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 	if cmd.checking {
 		return check(cfg, options, who, stdout, stderr)
 	}
-	if err := broker.SetUmask(os.Getenv("UMASK_SET")); err != nil {
+	if err := process.SetUmask(os.Getenv("UMASK_SET")); err != nil {
 		stamp(stderr, "Error: UMASK_SET environment variable "+err.Error()+".")
 		return conf.Exit
 	}
 	if cmd.daemon {
-		started, err := broker.Background()
+		started, err := process.Background()
 		if err != nil {
 			stamp(stderr, "Error: Unable to go into the background: "+err.Error())
 			return broker.ExitFailed
@@ -137,7 +138,7 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 
 // check looks at all that the configuration names, with the rights that the broker
 // would have.
-func check(cfg *conf.Config, o broker.Options, who broker.Identity, stdout, stderr io.Writer) int {
+func check(cfg *conf.Config, o broker.Options, who process.Identity, stdout, stderr io.Writer) int {
 	if err := who.Become(); err != nil {
 		return refuse(err, stderr)
 	}

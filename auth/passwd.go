@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -89,7 +89,7 @@ func (c *Passwd) run(args []string) error {
 	}
 	if j.create && j.file != "-" {
 		if _, err := os.Lstat(j.file); err == nil {
-			return unwritable(j.file, fs.ErrExist)
+			return unwritable(j.file, syscall.EEXIST)
 		}
 	}
 	line, err := c.entry(j)

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -164,27 +163,9 @@ func syncDir(path string) error {
 }
 
 func unreadable(name string, err error) error {
-	return refuse("Error: Unable to open password file %s. %s.", name, reason(err))
+	return refuse("Error: Unable to open password file %s. %s.", name, conf.Reason(err))
 }
 
 func unwritable(name string, err error) error {
-	return refuse("Error: Unable to open file %s for writing. %s.", name, reason(err))
-}
-
-// reason is what went wrong, without the path, as C's library has it.
-func reason(err error) string {
-	for _, known := range [...]struct {
-		err  error
-		text string
-	}{{fs.ErrExist, "File exists"}, {fs.ErrNotExist, "No such file or directory"}, {fs.ErrPermission, "Permission denied"}} {
-		if errors.Is(err, known.err) {
-			return known.text
-		}
-	}
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		err = no
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
+	return refuse("Error: Unable to open file %s for writing. %s.", name, conf.Reason(err))
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -174,7 +173,7 @@ func writable(name string, links bool) error {
 	case errors.Is(err, syscall.ELOOP):
 		return errors.New("it is a symbolic link")
 	case err != nil:
-		return lower(err)
+		return bare(err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
@@ -191,11 +190,11 @@ func creatable(name string) error {
 	return nil
 }
 
-// lower is the bare reason of a failed system call.
-func lower(err error) error {
+// bare is the reason of a failed system call, without the call and its file.
+func bare(err error) error {
 	var no syscall.Errno
 	if errors.As(err, &no) {
 		return no
 	}
-	return errors.New(strings.TrimSpace(err.Error()))
+	return err
 }

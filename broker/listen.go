@@ -246,9 +246,7 @@ func plain(err error) error {
 	if !errors.As(err, &no) {
 		return err
 	}
-	text := []byte(no.Error())
-	text[0] &^= 'a' - 'A'
-	return errors.New(string(text))
+	return errors.New(conf.Reason(no))
 }
 
 // complaint is mosquitto's line for a listener that cannot be opened.

@@ -7,16 +7,16 @@ import (
 
 	"midge/broker/core"
 	"midge/broker/loop"
+	"midge/broker/process"
 	"midge/conf"
 	"midge/persist"
 )
 
 // Exit statuses of the process, mosquitto's.
 const (
-	ExitOK         = 0
-	ExitFailed     = 1  // no listener, or the loop broke
-	ExitPidFile    = 14 // the pid file could not be written
-	ExitPrivileges = 14 // root could not become another user
+	ExitOK      = 0
+	ExitFailed  = 1  // no listener, or the loop broke
+	ExitPidFile = 14 // the pid file could not be written
 )
 
 // Options is what the command line says beside the configuration files.
@@ -40,7 +40,7 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // Run starts the broker and returns the process's exit status when it was told
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
-	heedMemoryLimit(systemCgroups())
+	process.HeedMemoryLimit()
 	logging := logOptions(c, o)
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {
@@ -130,7 +130,7 @@ func (s *Server) beside(f func() error) (err error, done bool) {
 
 // sayStart writes the lines before the listeners are opened.
 func sayStart(log *Log, c *conf.Config, version string) {
-	log.Logf(core.LogInfo, "%s", whoami())
+	log.Logf(core.LogInfo, "%s", process.WhoAmI())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
 	if conf.FollowLinks() {

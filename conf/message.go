@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 )
 
 // Class is a class of log lines, or a set of them: the words of log_type.
@@ -61,6 +63,18 @@ func Errorf(code int, format string, args ...any) *Error {
 // Add appends a line of class error.
 func (e *Error) Add(format string, args ...any) {
 	e.Lines = append(e.Lines, Line{ClassError, fmt.Sprintf(format, args...)})
+}
+
+// Reason is why something failed as mosquitto prints it: of a system call C's words,
+// without the call and the file it was about.
+func Reason(err error) string {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		err = no
+	}
+	text := err.Error()
+	first := min(1, len(text))
+	return strings.ToUpper(text[:first]) + text[first:]
 }
 
 // fail makes an Error of one line.

@@ -1,4 +1,4 @@
-package broker
+package process
 
 import (
 	"math"
@@ -26,10 +26,12 @@ func systemCgroups() cgroups {
 	return cgroups{own: "/proc/self/cgroup", root: "/sys/fs/cgroup"}
 }
 
-// heedMemoryLimit keeps Go's memory below nine tenths of the cgroup's limit: the
+// HeedMemoryLimit keeps Go's memory below nine tenths of the cgroup's limit: the
 // rest is for what Go does not count, such as its own program. GOMEMLIMIT in the
 // environment has precedence.
-func heedMemoryLimit(g cgroups) {
+func HeedMemoryLimit() { systemCgroups().heed() }
+
+func (g cgroups) heed() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}

@@ -1,4 +1,4 @@
-package broker
+package process
 
 import (
 	"math"
@@ -82,7 +82,7 @@ func TestHeedMemoryLimit(t *testing.T) {
 		{"the cgroup's", "", limited, 900_000_000},
 	} {
 		t.Setenv("GOMEMLIMIT", c.env)
-		heedMemoryLimit(c.cgroups)
+		c.cgroups.heed()
 		if got := debug.SetMemoryLimit(-1); got != c.want {
 			t.Errorf("%s: %d, not %d", c.name, got, c.want)
 		}

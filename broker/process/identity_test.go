@@ -1,4 +1,4 @@
-package broker
+package process
 
 import (
 	"errors"
@@ -61,7 +61,7 @@ func TestIdentity(t *testing.T) {
 			err: "Error: PGID environment variable out of range."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := process{euid: tt.euid, env: func(name string) string { return tt.env[name] },
+			p := origin{euid: tt.euid, env: func(name string) string { return tt.env[name] },
 				accounts: func(name string) (Identity, error) {
 					if id, ok := tt.has[name]; ok {
 						return id, nil

@@ -1,4 +1,8 @@
-package broker
+// Package process is the operating system's process that the broker is: whom it becomes
+// (identity.go), its umask, its life in the background, and the memory that its cgroup
+// leaves it. All of it is done once, at the start, and nothing here knows what the
+// process does.
+package process
 
 import (
 	"errors"
@@ -17,8 +21,11 @@ type Identity struct {
 	groups   []int // supplementary ones; nil: stay
 }
 
-// process is what the identity depends on beside the configuration.
-type process struct {
+// ExitPrivileges is the exit status when root could not become another user.
+const ExitPrivileges = 14
+
+// origin is what the identity depends on beside the configuration.
+type origin struct {
 	euid, egid int
 	env        func(string) string
 	accounts   func(name string) (Identity, error) // of the system
@@ -28,35 +35,35 @@ type process struct {
 // environment, else for the user of the configuration; others stay who they are. The
 // lines are to be logged. An error is a *conf.Error.
 func FindIdentity(name string) (Identity, []conf.Line, error) {
-	return process{os.Geteuid(), os.Getegid(), os.Getenv, systemAccount}.identity(name)
+	return origin{os.Geteuid(), os.Getegid(), os.Getenv, systemAccount}.identity(name)
 }
 
-func (p process) identity(name string) (id Identity, lines []conf.Line, err error) {
-	if p.euid != 0 || p.env("SNAP_NAME") == "mosquitto" {
+func (o origin) identity(name string) (id Identity, lines []conf.Line, err error) {
+	if o.euid != 0 || o.env("SNAP_NAME") == "mosquitto" {
 		return Identity{}, nil, nil
 	}
 	switch {
-	case p.env("PUID") != "" || p.env("PGID") != "":
-		err = p.numbers(&id)
+	case o.env("PUID") != "" || o.env("PGID") != "":
+		err = o.numbers(&id)
 	case name != "root":
-		lines, err = p.named(&id, name)
+		lines, err = o.named(&id, name)
 	}
 	if err != nil {
 		return Identity{}, lines, err
 	}
-	if id.uid == 0 || id.gid == 0 && p.egid == 0 {
+	if id.uid == 0 || id.gid == 0 && o.egid == 0 {
 		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Mosquitto should not be run as root/administrator."})
 	}
 	return id, lines, nil
 }
 
 // numbers takes PUID and PGID, for containers. 0, and what is not given, stays.
-func (p process) numbers(id *Identity) error {
+func (o origin) numbers(id *Identity) error {
 	for _, v := range [...]struct {
 		name string
 		to   *int
 	}{{"PUID", &id.uid}, {"PGID", &id.gid}} {
-		text := p.env(v.name)
+		text := o.env(v.name)
 		if text == "" {
 			continue
 		}
@@ -77,12 +84,12 @@ const maxID = 1<<31 - 2
 
 // named takes the user of the configuration, with its groups. The default one may be
 // missing.
-func (p process) named(id *Identity, name string) (lines []conf.Line, err error) {
-	a, err := p.accounts(name)
+func (o origin) named(id *Identity, name string) (lines []conf.Line, err error) {
+	a, err := o.accounts(name)
 	if missing(err) && name == conf.DefaultUser {
 		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Unable to drop privileges to '" + name +
 			"' because this user does not exist. Trying 'nobody' instead."})
-		if a, err = p.accounts("nobody"); missing(err) {
+		if a, err = o.accounts("nobody"); missing(err) {
 			return lines, conf.Errorf(conf.Exit, "Error: Unable to drop privileges to 'nobody'.")
 		}
 	}
@@ -151,11 +158,11 @@ func (id Identity) Become() error {
 }
 
 func stuck(what string, err error) error {
-	return conf.Errorf(ExitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, plain(err))
+	return conf.Errorf(ExitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, conf.Reason(err))
 }
 
-// whoami is the line that says which user the process is.
-func whoami() string {
+// WhoAmI is the line that says which user the process is.
+func WhoAmI() string {
 	id := strconv.Itoa(os.Geteuid())
 	u, err := user.LookupId(id)
 	if err != nil {
