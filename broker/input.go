@@ -33,7 +33,7 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		return // first what there is
 	}
 	if c.wire != nil {
-		s.readWire(c, now)
+		s.readWire(c, ready, now)
 		return
 	}
 	if c.large() {

@@ -24,9 +24,12 @@ type wired struct {
 func (c *conn) unsent() bool { return c.wire != nil && c.wire.Unsent() }
 
 // readWire is read for a connection with a transport.
-func (s *Server) readWire(c *conn, now core.Time) {
+func (s *Server) readWire(c *conn, ready loop.Events, now core.Time) {
 	if c.wire.Full() {
-		s.watch(c) // until its handshake has used what there is
+		s.watch(c) // until its handshake has used what there is, or the socket has taken it
+		if ready&loop.Hangup != 0 {
+			s.core.Lost(&c.Client, nil, now)
+		}
 		return
 	}
 	if c.wire.InPlace() {

@@ -29,14 +29,25 @@ type wire struct {
 	in    []byte  // to be read
 	out   *[]byte // what is written is appended to it, or to rest
 	rest  []byte  // written while nobody waited for it: an alert, an answer to a key update
+	said  int     // bytes of that since open began
 }
+
+// saidMax is how many bytes TLS may say of its own accord while it takes in what one
+// read brought: enough for some dozens of answers to key updates. Who asks for more is
+// only after our time and memory.
+const saidMax = 1 << 10
+
+var errUpdates = errors.New("tls: too many key updates")
 
 func (w *wire) Read(p []byte) (int, error) {
 	if w.shake != nil {
 		return w.shake.read(p)
 	}
-	if len(w.in) == 0 {
+	switch {
+	case len(w.in) == 0:
 		return 0, wouldBlock{}
+	case w.said > saidMax:
+		return 0, errUpdates
 	}
 	n := copy(p, w.in)
 	w.in = w.in[n:]
@@ -51,6 +62,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		*w.out = append(*w.out, p...)
 	default:
 		w.rest = append(w.rest, p...)
+		w.said += len(p)
 	}
 	return len(p), nil
 }
@@ -76,6 +88,7 @@ func (s *secure) open(dst, wire []byte) (n int, err error) {
 	} else {
 		s.wire.in = append(s.wire.in, wire...)
 	}
+	s.wire.said = 0
 	for n < len(dst) {
 		k, err := s.conn.Read(dst[n:])
 		n += k

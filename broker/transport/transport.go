@@ -254,8 +254,9 @@ func (c *Conn) Unsent() bool {
 	return len(c.out) > 0 || c.web != nil && c.web.unsent()
 }
 
-// Full says that no more should be read from the socket before a notice.
-func (c *Conn) Full() bool { return c.secure != nil && c.secure.full() }
+// Full says that no more should be read from the socket before a notice, or before it
+// has taken what is Unsent: what TLS answers of its own accord waits there too.
+func (c *Conn) Full() bool { return c.secure != nil && (c.secure.full() || len(c.out) > 2*sealMax) }
 
 // Held is how many bytes are kept of a peer that is not through its handshake.
 func (c *Conn) Held() int {
