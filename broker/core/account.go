@@ -15,7 +15,7 @@ import (
 //
 // memory_limit bounds it. Above the limit what would make it grow is refused, before
 // it has any effect: new sessions and subscriptions, and messages of QoS 1 and 2 or
-// with RETAIN. What is there is kept, and everything that makes it smaller is done.
+// with RETAIN, and wills and topic aliases of some size. What is there is kept, and everything that makes it smaller is done.
 type account struct {
 	bytes int64 // now
 	most  int64 // the highest so far
@@ -74,6 +74,23 @@ func (b *Broker) watchLimit() {
 		a.short = false
 		b.log.Logf(LogNotice, "There is room below memory_limit again, %d bytes are in use.", a.bytes)
 	}
+}
+
+// smallSize is what each client that may be connected above the limit may have even
+// so, in bytes: of a will that it comes back with, and of topic aliases.
+const smallSize = 1 << 10
+
+// tightForClient says that a client is to be refused: for its session is new, or for
+// its large will.
+func (b *Broker) tightForClient(id string, cn *packet.ConnectBody) bool {
+	will := 0
+	if cn.Will {
+		will = int(costWill+costMessage) + len(cn.WillTopic) + len(cn.WillProps.Raw) + len(cn.WillPayload)
+	}
+	if b.sessions[id] == nil {
+		return b.tight(costClient + costSession + int64(len(id)+len(cn.Username)+will))
+	}
+	return will > smallSize && b.tight(int64(will))
 }
 
 // tightFor says that a message of s is to be refused because it would be kept. One
@@ -143,6 +160,12 @@ func (all *cursors) cost() (n int64) {
 		}
 	}
 	return n
+}
+
+// tightForAlias says that t must not grow by a topic of n bytes.
+func (b *Broker) tightForAlias(t *aliases, n int) bool {
+	n += costAlias
+	return t.cost+int64(n) > smallSize && b.tight(int64(n))
 }
 
 // accountAlias notes that t has grown by n bytes.

@@ -270,3 +270,65 @@ func TestAccountStalled(t *testing.T) {
 	}
 	r.bare()
 }
+
+// TestMemoryLimitWill: a session that is there comes back above the limit, but not with
+// a large will.
+func TestMemoryLimitWill(t *testing.T) {
+	r := limited(t, 20_000)
+	for _, v := range []packet.Version{packet.V311, packet.V5} {
+		r.connect(v, "a"+itoa(int(v)), durably).drop()
+	}
+	r.limit(1)
+	r.settle()
+	before := r.acct.bytes
+	for _, tt := range []struct {
+		v    packet.Version
+		size int
+		want string
+	}{
+		{packet.V5, 100, "CONNACK present"}, {packet.V5, 5000, "CONNACK 97"},
+		{packet.V311, 100, "CONNACK present"}, {packet.V311, 5000, "CONNACK 03"},
+	} {
+		p := r.dial(tt.v, "a"+itoa(int(tt.v)), durably, withWill("w", strings.Repeat("x", tt.size), 1, 0))
+		p.expect(tt.want)
+		p.drop()
+	}
+	if r.acct.bytes != before {
+		t.Errorf("%d bytes became %d", before, r.acct.bytes)
+	}
+	r.limit(0)
+	r.bare()
+}
+
+// TestMemoryLimitAlias: above the limit topic aliases may take a little, and no more.
+func TestMemoryLimitAlias(t *testing.T) {
+	r := limited(t, 20_000)
+	p, s := r.connect(packet.V5, "p"), r.connect(packet.V5, "s", func(p *packet.Packet) {
+		p.Props.Raw = packet.AppendUint16Property(nil, packet.TopicAliasMaximum, 10)
+	})
+	s.subscribe("#", 0)
+	s.expect("SUBACK id1 [00]")
+	r.limit(1)
+	before := r.acct.bytes
+	set := func(alias uint16, name string) {
+		m := p.publishing(name, "", 0)
+		m.Props.Raw = packet.AppendUint16Property(nil, packet.TopicAlias, alias)
+		p.send(m)
+		r.settle()
+	}
+	long := strings.Repeat("x", 2000)
+	set(1, "short")
+	set(1, "short") // is set
+	p.say(long, "", 0)
+	r.settle()
+	if grown := r.acct.bytes - before; p.closed || grown > 2*smallSize || s.c.extra.aliases.out[long] != 0 || s.c.extra.aliases.out["short"] == 0 {
+		t.Errorf("closed %v, grown by %d, aliases %v", p.closed, grown, s.c.extra.aliases.out)
+	}
+	set(2, long)
+	p.expect("DISCONNECT 97")
+	if !p.closed || r.logged("Client p [:0] disconnected: out of memory.") != 1 {
+		t.Errorf("closed %v, %q", p.closed, r.lines)
+	}
+	r.limit(0)
+	r.bare()
+}

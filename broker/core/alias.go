@@ -40,6 +40,9 @@ func (b *Broker) resolve(c *Client, p *packet.Packet) (string, error) {
 	if topic.CheckName(p.Topic) != nil {
 		return "", faultTopic
 	}
+	if (i >= len(t.in) || t.in[i] != view(p.Topic)) && b.tightForAlias(t, len(p.Topic)) {
+		return "", faultQuota
+	}
 	for i >= len(t.in) {
 		t.in = append(t.in, "")
 		b.accountAlias(t, costAlias)
@@ -60,7 +63,7 @@ func (b *Broker) aliasFor(c *Client, name string) (string, uint16) {
 	if a, ok := t.out[name]; ok {
 		return "", a
 	}
-	if len(t.out) >= int(c.aliasMax) {
+	if len(t.out) >= int(c.aliasMax) || b.tightForAlias(t, len(name)) {
 		return name, 0
 	}
 	if t.out == nil {

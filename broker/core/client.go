@@ -63,6 +63,7 @@ type extra struct {
 	resend  *resend // for retry_interval; nil while nothing is watched
 	claim   string  // the client id of a CONNECT that was refused, or waits
 	verdict Verdict // on its login; Pending where there is none
+	rules   uint64  // Broker.rules when it was given
 	asked   Login   // who is to give it, while the client is parked
 }
 

@@ -101,7 +101,7 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		b.reject(c, id, refuseDown, now)
 		return nil
 	}
-	if b.sessions[id] == nil && b.tight(costClient+costSession+int64(len(id)+len(cn.WillPayload))) {
+	if b.tightForClient(id, cn) {
 		b.reject(c, id, refuseMemory, now)
 		return nil
 	}

@@ -29,6 +29,7 @@ var (
 	causeQoS       = cause{reason: packet.QoSNotSupported, text: disallowed}
 	causeRetain    = cause{reason: packet.RetainNotSupported, text: disallowed}
 	causeMemory    = cause{text: "out of memory"}
+	causeQuota     = cause{reason: packet.QuotaExceeded, text: causeMemory.text}
 	causeBadID     = cause{reason: packet.ClientIDNotValid, text: "client identifier not valid"}
 )
 
@@ -55,6 +56,7 @@ var (
 	faultNoLocal    = &fault{cause: causeProtocol, why: "$share subscription with no-local set."}
 	faultShare      = &fault{cause: causeProtocol, why: "Invalid shared subscription."}
 	faultMemory     = &fault{cause: causeMemory}
+	faultQuota      = &fault{cause: causeQuota}
 	faultWrongAck   = &fault{cause: causeProtocol, why: "acknowledgement of another kind than the message."}
 	faultRepeats    = &fault{cause: causeProtocol}
 	faultAuth       = &fault{cause: causeProtocol, why: "AUTH packet without existing auth-method."}

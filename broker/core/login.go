@@ -46,7 +46,7 @@ var refuseBusy = &refusal{reason: packet.ServerBusy, text: "server busy"}
 func (b *Broker) login(c *Client, cn *packet.ConnectBody, now Time) Verdict {
 	l := c.Listener
 	switch {
-	case c.extra != nil && c.extra.verdict != Pending:
+	case c.extra != nil && c.extra.verdict != Pending && c.extra.rules == b.rules: // else it may be another one now
 		return c.extra.verdict
 	case l.Identity != nil:
 		return Accepted // see identify
@@ -92,7 +92,7 @@ func (b *Broker) Admit(c *Client, v Verdict, now Time) {
 		return
 	}
 	c.flags = c.flags&^flagParked | flagMore
-	c.extra.verdict = v
+	c.extra.verdict, c.extra.rules = v, b.rules
 	c.heard = now
 	b.keepVigil(c, now)
 }

@@ -152,6 +152,23 @@ func TestLoginRefused(t *testing.T) {
 	r.bare()
 }
 
+// TestLoginRulesChanged: a verdict of before the configuration was changed is worth
+// nothing behind it.
+func TestLoginRulesChanged(t *testing.T) {
+	r, d := withDesk(t, Pending)
+	p, kept := r.knock(packet.V5, "a", "joe", "secret")
+	r.Admit(&p.c, Accepted, r.now)
+	r.Recheck(r.now)
+	receiveAll(r.Broker, &p.c, kept, 0, r.now)
+	if !p.c.Parked() || len(d.asked) != 2 {
+		t.Fatalf("parked %v, asked %q", p.c.Parked(), d.asked)
+	}
+	r.Admit(&p.c, Refused, r.now)
+	receiveAll(r.Broker, &p.c, kept, 0, r.now)
+	p.expect("CONNACK 87")
+	r.bare()
+}
+
 // TestLoginTimeout: a verdict that does not come.
 func TestLoginTimeout(t *testing.T) {
 	r, d := withDesk(t, Pending)
