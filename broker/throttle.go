@@ -22,6 +22,7 @@ type throttle struct {
 	waiting   int
 	bytes     int       // of those who wait
 	changed   bool      // since next found nobody
+	swept     core.Time // when it was last looked for places to forget
 	wake      core.Time // when next may find somebody, if nothing changes
 }
 
@@ -40,6 +41,10 @@ const (
 	placesMax  = 16384
 	waitingMax = 1000
 	queueMax   = 500
+
+	// A flood of addresses has the table looked through no more often than that, in
+	// milliseconds.
+	sweepEvery = 1000
 )
 
 // admission is what comes of asking for a place.
@@ -107,7 +112,7 @@ func (t *throttle) at(addr netip.Addr, now core.Time) *place {
 	if p := t.places[addr]; p != nil {
 		return p
 	}
-	if len(t.places) >= placesMax {
+	if len(t.places) >= placesMax && now-t.swept >= sweepEvery {
 		t.sweep(now)
 	}
 	if len(t.places) >= placesMax {
@@ -120,6 +125,7 @@ func (t *throttle) at(addr netip.Addr, now core.Time) *place {
 
 // sweep forgets addresses of which there is nothing to remember.
 func (t *throttle) sweep(now core.Time) {
+	t.swept = now
 	for _, p := range t.places {
 		t.forget(p, now)
 	}

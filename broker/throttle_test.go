@@ -144,6 +144,11 @@ func TestThrottleBounds(t *testing.T) {
 			t.Fatal("the table is not full")
 		}
 	}
+	for _, tt := range [][2]core.Time{{5000, 5000}, {5999, 5000}, {6000, 6000}} { // when, and when it was looked through
+		if th.enter(new(login), here, tt[0]); th.swept != tt[1] {
+			t.Errorf("at %d: looked through at %d", tt[0], th.swept)
+		}
+	}
 	th.enter(new(login), here, 60_001) // the failures are forgiven
 	if len(th.places) != placesMax/2+1 {
 		t.Errorf("%d addresses are remembered", len(th.places))
