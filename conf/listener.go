@@ -104,6 +104,9 @@ func setSocketDomain(s *statement) error {
 	return nil
 }
 
+// whyAPI: mosquitto too may be built without it, and refuses such a listener then.
+const whyAPI = "it has no HTTP interface, see $SYS and $CONTROL/broker/v1"
+
 func setProtocol(s *statement) error {
 	switch s.text {
 	case "mqtt":
@@ -111,7 +114,7 @@ func setProtocol(s *statement) error {
 	case "websockets":
 		s.file.listener.Web.On = true
 	case "http_api":
-		s.judgeValue(notYet, "")
+		s.judgeValue(never, whyAPI)
 	default:
 		return failValue(s.name, s.text)
 	}

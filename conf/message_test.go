@@ -333,7 +333,7 @@ func TestOwnErrorsFirst(t *testing.T) {
 		"log_dest syslog", "log_dest topic", "log_dest dlt", "log_dest stdout", "listener 9002", "protocol websockets"}
 	want := []string{
 		"E Error: The 'psk_file' option is not supported by midge: " + whyPSK + ".", at("1"),
-		"E Error: The 'protocol http_api' option is not built yet in midge.", at("3"),
+		"E Error: The 'protocol http_api' option is not supported by midge: " + whyAPI + ".", at("3"),
 		"E Error: The 'log_dest dlt' option is not supported by midge: it does not speak DLT.", at("7"),
 	}
 	if o := loadText(t, text...); !slices.Equal(o.lines, want) {

@@ -21,7 +21,7 @@ func TestReadmeRefusals(t *testing.T) {
 		}
 	}
 	// Values of options that work otherwise, and options that belong to a plugin's line.
-	values := map[string]bool{"log_dest dlt": true, "tls_keyform": true, "keyfile": true}
+	values := map[string]bool{"log_dest dlt": true, "protocol http_api": true, "tls_keyform": true, "keyfile": true}
 	with := map[string]bool{"plugin_use": true, "plugin_opt_": true, "auth_opt_": true, "auth_plugin_deny_special_chars": true}
 	for _, o := range allOptions() {
 		refused := o.state == never && !with[o.name]
