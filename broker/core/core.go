@@ -88,6 +88,9 @@ type Broker struct {
 	rec     persist.Recorder
 	changed bool             // something was reported since the last commit
 	pos     persist.Position // of the newest record
+	cleared persist.Position // of the newest record that a topic retains nothing any more
+	ended   persist.Position // of the newest record of a session's end
+	leans   persist.Position // of an earlier record that made a change of the packet being handled needless
 	safe    persist.Position // up to which the recorder reported safety
 	down    packet.Reason    // why nothing can be recorded, or Success
 	owing   bool             // the recorder has too much to do, see Owing

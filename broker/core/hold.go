@@ -159,6 +159,7 @@ func (b *Broker) recording(s *Session) bool {
 
 // commit ends the record, if there is one.
 func (b *Broker) commit() {
+	b.leans = 0
 	if b.changed {
 		b.changed = false
 		b.pos++
@@ -171,5 +172,5 @@ func (b *Broker) own() persist.Position {
 	if b.changed {
 		return b.pos + 1
 	}
-	return 0
+	return b.leans
 }

@@ -173,6 +173,46 @@ func (p *peer) publish2(topic, payload string) {
 	p.ack(packet.Pubrel, p.nextID)
 }
 
+// TestHoldCleared: who removes what a topic retains, and finds it removed by a record that
+// is not safe yet, waits for that.
+func TestHoldCleared(t *testing.T) {
+	r := newDurableRig(t)
+	p, q := r.join(packet.V311, "p"), r.join(packet.V311, "q")
+	p.retain("t", "x", 0)
+	r.settle()
+	r.sync()
+	q.retain("t", "", 1)
+	r.sync()
+	q.expect("PUBACK id1")
+	p.retain("t", "x", 0)
+	r.settle()
+	r.sync()
+	p.retain("t", "", 0)
+	q.retain("t", "", 1)
+	r.settle()
+	q.expect()
+	r.sync()
+	q.expect("PUBACK id2")
+	q.retain("t", "", 1)
+	r.settle()
+	q.expect("PUBACK id3")
+}
+
+// TestHoldEnded: who is told that it has a new session waits until the end of the one it
+// had is safe, even if an earlier connection ended that.
+func TestHoldEnded(t *testing.T) {
+	r := newDurableRig(t)
+	r.join(packet.V311, "d", durably).leave()
+	r.sync()
+	r.dial(packet.V311, "d").drop()
+	r.settle()
+	p := r.dial(packet.V311, "d")
+	r.settle()
+	p.expect()
+	r.sync()
+	p.expect("CONNACK")
+}
+
 // TestHoldNothing: what promises nothing durable does not wait.
 func TestHoldNothing(t *testing.T) {
 	r := newDurableRig(t)

@@ -116,12 +116,14 @@ func (b *Broker) retain(p *publication) {
 func (b *Broker) unretain(name string) {
 	old, had := b.retained.Delete(name)
 	if !had {
+		b.leans = b.cleared // it may have been this one's, and is not to come back either
 		return
 	}
 	b.stats.RetainedBytes -= int64(len(old.Payload))
 	b.account(-costRetained)
 	if b.rec != nil && !isSys(name) {
 		b.record(nil)
+		b.cleared = b.pos + 1
 		b.rec.Unretain(old.Topic)
 	}
 	b.unuse(old)
