@@ -69,4 +69,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race crash fuzz bench bench-base profile compare lint ci install clean
+.PHONY: all build run test test-tools race crash fuzz prove bench bench-base profile compare lint ci install clean

@@ -267,7 +267,9 @@ func (cn *simConn) handle(p *packet.Packet) {
 			return
 		}
 		for _, m := range cn.pings[0] {
-			m.sure, m.until = c.w.step, c.w.step
+			if m.until = c.w.step; !c.w.failed {
+				m.sure = c.w.step
+			}
 		}
 		cn.pings = cn.pings[1:]
 	default:
@@ -279,7 +281,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 	w := c.w
 	if p.Reason != packet.Success {
-		c.fail("is refused with %d", p.Reason)
+		c.refused(cn, p)
 		return
 	}
 	cn.welcome = true
@@ -337,6 +339,29 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 		cn.again(o)
 	}
 }
+
+// refused is a CONNACK that says no. Nothing has changed by it, but the client has forgotten
+// its session if it wanted a new one.
+func (c *simClient) refused(cn *simConn, p *packet.Packet) {
+	want := packet.Reason(3)
+	if cn.v == packet.V5 {
+		want = packet.ServerUnavailable
+	}
+	if !c.w.failed || p.Reason != want {
+		c.fail("is refused with %d", p.Reason)
+		return
+	}
+	c.w.say("%s is refused", c.id)
+	c.conn, cn.gone = nil, true
+	c.taint = c.taint || cn.clean
+	if cn.will != nil {
+		cn.will.dead = c.w.step
+	}
+}
+
+// mayClose says that the broker may end the connection because it cannot record what
+// the client wants, which clients before version 5 cannot be told otherwise.
+func (cn *simConn) mayClose() bool { return cn.c.w.failed && (cn.v != packet.V5 || !cn.welcome) }
 
 // begin is a new session.
 func (c *simClient) begin() {
@@ -496,11 +521,12 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 		c.fail("gets %v for packet %d, which it did not send", p.Type, p.ID)
 		return
 	}
+	o := c.out[i]
 	if p.Reason.Failed() {
-		c.fail("gets %v with reason %d", p.Type, p.Reason)
+		c.out = slices.Delete(c.out, i, i+1)
+		c.turnedDown(o, p)
 		return
 	}
-	o := c.out[i]
 	want := packet.Puback
 	if o.m.qos == 2 && !o.released {
 		want = packet.Pubrec
@@ -521,6 +547,18 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 	}
 	c.out = slices.Delete(c.out, i, i+1)
 	o.m.sure, o.m.until, o.m.firm = w.step, w.step, true
+}
+
+// turnedDown is PUBACK or PUBREC that says no: nobody gets the message, unless it was
+// taken when it was sent first.
+func (c *simClient) turnedDown(o *simOut, p *packet.Packet) {
+	if !c.w.failed || o.released || !p.Reason.Failed() || p.Reason != packet.QuotaExceeded && p.Reason != packet.UnspecifiedError {
+		c.fail("gets %v with reason %d", p.Type, p.Reason)
+		return
+	}
+	if o.m.until = c.w.step; o.m.sends == 1 {
+		o.m.from = 0
+	}
 }
 
 var simFilters = []string{"a/1", "a/2", "a/+", "a/#", "b/1", "+/1", "#", "b/#", "c", "$share/g/a/+", "$share/g/b/#", "$share/h/a/1"}
@@ -596,10 +634,15 @@ func (cn *simConn) agreed(p *packet.Packet) {
 		return
 	}
 	delete(cn.asked, p.ID)
+	cn.c.w.say("%s gets %v %d, %d", cn.c.id, p.Type, p.ID, p.Codes)
+	if cn.c.w.failed && len(p.Codes) > 0 && packet.Reason(p.Codes[0]).Failed() { // all or none
+		s := cn.c.sess
+		s.subs = slices.DeleteFunc(s.subs, func(sub *simSub) bool { return slices.Contains(ask.subs, sub) })
+		return
+	}
 	for _, s := range ask.old {
 		s.mayEnd = cn.c.w.step
 	}
-	cn.c.w.say("%s gets %v %d", cn.c.id, p.Type, p.ID)
 	if p.Type == packet.Unsuback {
 		return
 	}

@@ -85,6 +85,13 @@ func (d *simDisk) let(pick int) string {
 	return c.what
 }
 
+// fail has as many of the next calls fail.
+func (d *simDisk) fail(calls int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failing = calls
+}
+
 // idle says that no call waits.
 func (d *simDisk) idle() bool {
 	d.mu.Lock()
@@ -236,11 +243,22 @@ func (h *simHandle) Read(b []byte) (int, error) {
 
 func (h *simHandle) Write(b []byte) (int, error) {
 	if err := h.disk.enter("write " + h.name); err != nil {
-		return 0, err
+		return h.writeHalf(b, err)
 	}
 	defer h.disk.mu.Unlock()
 	h.file.data = append(h.file.data, b...)
 	return len(b), nil
+}
+
+// writeHalf is a write that fails for want of room.
+func (h *simHandle) writeHalf(b []byte, err error) (int, error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	if h.disk.dead {
+		return 0, err
+	}
+	h.file.data = append(h.file.data, b[:len(b)/2]...)
+	return len(b) / 2, err
 }
 
 func (h *simHandle) Sync() error {

@@ -63,12 +63,13 @@ const (
 	simSave
 	simCrash
 	simStop
+	simFail // the disk is full for some calls
 )
 
 // simWeights is how often each action comes.
 var simWeights = [...]int{
 	simConnect: 40, simSubscribe: 50, simUnsubscribe: 12, simPublish: 160, simPing: 20, simPay: 120, simUp: 160, simDown: 160,
-	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1,
+	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1, simFail: 3,
 }
 
 // simDice gives an action its numbers.
@@ -109,6 +110,7 @@ type simWorld struct {
 	disk     *simDisk
 	mutation *simMutation
 	now      Time // on the machine's clock and the broker's, which are in step
+	again    Time // when the store wants more
 	slept    Time // of now, by the timers of the store
 	step     int
 	clients  []*simClient
@@ -118,8 +120,10 @@ type simWorld struct {
 	msgs     []*simMsg
 	ops      map[string][]*simMsg // on what a topic retains
 	sessions []*simSession
-	stable   int // all that happened up to this step is safe
-	packets  int // that clients sent
+	fails    bool // the disk may
+	failed   bool // it did, so that clients may be refused
+	stable   int  // all that happened up to this step is safe
+	packets  int  // that clients sent
 	trace    []string
 	tracing  bool
 	err      error
@@ -176,6 +180,7 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 		Version: "sim", RetainAvailable: true, AllowDuplicates: d.n(4) > 0,
 		MaxInflightMessages: []int{1, 2, 5, 20, 0}[d.n(5)], MaxQueuedMessages: []int{0, 0, 0, 5}[d.n(4)], QueueQoS0: d.n(2) == 0,
 	}
+	w.fails = d.n(3) == 0
 	w.say("window %d, queue %d, QoS 0 waits %t, overlapping subscriptions get each %t",
 		w.cfg.MaxInflightMessages, w.cfg.MaxQueuedMessages, w.cfg.QueueQoS0, w.cfg.AllowDuplicates)
 	w.listener = Listener{Port: 1883, Anonymous: true, EmptyClientID: true, MaxQoS: 2, MaxAlias: 10, MaxAliasOut: 10, Versions: AllVersions}
@@ -208,7 +213,7 @@ func (w *simWorld) start() {
 	}
 	for _, n := range found.Notes {
 		w.say("%s", n.Text)
-		if n.Level == persist.Error {
+		if n.Level == persist.Error && !w.failed { // a first snapshot that could not be made is missing
 			w.fail("the start says: %s", n.Text)
 		}
 	}
@@ -313,7 +318,7 @@ func (w *simWorld) turn() {
 			w.flush(cn)
 		}
 	}
-	w.store.Hand(w.now, w.now)
+	w.again = w.store.Hand(w.now, w.now)
 	synctest.Wait()
 	if w.mutation.handed != nil {
 		w.mutation.handed(w)
@@ -346,7 +351,9 @@ func (w *simWorld) down(cn *simConn, n int) {
 	if !cn.told {
 		w.flush(cn)
 	}
-	if cn.told && len(cn.down) == 0 && cn.c.conn == cn {
+	if cn.told && len(cn.down) == 0 && cn.c.conn == cn && cn.mayClose() {
+		cn.c.lose()
+	} else if cn.told && len(cn.down) == 0 && cn.c.conn == cn {
 		cn.c.fail("is disconnected from connection %d for no reason", cn.n)
 	}
 }
@@ -383,11 +390,14 @@ func (w *simWorld) notice(cn *simConn) {
 	}
 }
 
+// next is the next deadline.
+func (w *simWorld) next() Time { return min(w.b.Next(), w.again) }
+
 // pass lets time go by.
 func (w *simWorld) pass(span Time) {
 	w.say("%d ms go by", span)
 	end := w.now + span
-	for next := w.b.Next(); next <= end; next = w.b.Next() {
+	for next := w.next(); next <= end; next = w.next() {
 		w.now = max(w.now, next)
 		w.turn()
 	}
@@ -572,6 +582,12 @@ func (w *simWorld) do(a *simAct) {
 		w.crash(d)
 	case simStop:
 		w.stop()
+	case simFail:
+		if w.fails {
+			w.failed = true
+			w.disk.fail(1 + d.n(12))
+			w.say("the disk is full")
+		}
 	}
 }
 
@@ -607,15 +623,16 @@ func (w *simWorld) round(d *simDice) {
 		}
 		w.turn()
 	}
-	for _, cn := range slices.Clone(w.order) {
-		if cn.c.conn == cn {
-			w.down(cn, len(cn.down))
+	for _, c := range w.clients {
+		if c.conn != nil {
+			w.down(c.conn, len(c.conn.down))
 		}
 	}
 }
 
 // calm lets everything come to its end that is under way: all answers are given.
 func (w *simWorld) calm() {
+	w.disk.fail(0)
 	for range 2000 {
 		busy := false
 		for _, cn := range slices.Clone(w.order) {
@@ -635,16 +652,21 @@ func (w *simWorld) calm() {
 			synctest.Wait()
 		}
 		w.turn()
-		for _, cn := range slices.Clone(w.order) {
-			busy = busy || len(cn.down) > 0
-			w.down(cn, len(cn.down))
-			busy = busy || len(cn.todo) > 0
+		for _, c := range w.clients {
+			if cn := c.conn; cn != nil {
+				busy = busy || len(cn.down) > 0
+				w.down(cn, len(cn.down))
+				busy = busy || len(cn.todo) > 0
+			}
 		}
-		if w.err != nil || !busy && w.b.Next() > w.now && w.b.safe == w.b.pos {
+		if w.err != nil || !busy && w.b.Next() > w.now && w.b.safe == w.b.pos && w.b.down == packet.Success {
 			return
 		}
+		if !busy {
+			w.pass(1000) // the disk is tried again
+		}
 	}
-	w.fail("the broker does not come to rest")
+	w.fail("the broker does not come to rest: %d of %d is safe, next is %d at %d", w.b.safe, w.b.pos, w.next(), w.now)
 }
 
 // finish has everybody come back and get what is due, and then everything given up.
@@ -708,6 +730,7 @@ func (w *simWorld) bare() {
 	for _, cn := range slices.Clone(w.order) {
 		w.b.Lost(&cn.Client, nil, w.now)
 		w.end(cn)
+		cn.c.conn = nil
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.b.sessions)) {
 		c := &Client{Listener: &w.listener}
