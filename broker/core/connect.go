@@ -93,23 +93,27 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		return nil
 	}
 	c.extra = nil // what it had was for the login
-	if b.cfg.MaxClients > 0 && len(b.sessions) >= b.cfg.MaxClients && b.sessions[id] == nil {
-		b.reject(c, id, refuseClients, now)
-		return nil
-	}
-	if b.down != packet.Success && b.connectRecords(id, p) {
-		b.reject(c, id, refuseDown, now)
-		return nil
-	}
-	if b.tightForClient(id, cn) {
-		b.reject(c, id, refuseMemory, now)
-		return nil
-	}
-	if len(b.connack(c, id, false, p)) > int(c.maxPacket) {
-		b.reject(c, id, refuseSmall, now)
+	if r := b.noRoom(c, id, p); r != nil {
+		b.reject(c, id, r, now)
 		return nil
 	}
 	b.welcome(c, id, p, now)
+	return nil
+}
+
+// noRoom is the refusal of a client that may connect, but for which there is no
+// session, no disk or no memory now, or no answer that it can take.
+func (b *Broker) noRoom(c *Client, id string, p *packet.Packet) *refusal {
+	switch {
+	case b.cfg.MaxClients > 0 && len(b.sessions) >= b.cfg.MaxClients && b.sessions[id] == nil:
+		return refuseClients
+	case b.down != packet.Success && b.connectRecords(id, p):
+		return refuseDown
+	case b.tightForClient(id, &p.Connect):
+		return refuseMemory
+	case len(b.connack(c, id, false, p)) > int(c.maxPacket):
+		return refuseSmall
+	}
 	return nil
 }
 

@@ -133,29 +133,8 @@ func (b *Broker) passOn(s *Session, ends bool, now Time) {
 	if len(b.groups) == 0 {
 		return
 	}
-	type kind struct {
-		share *share
-		topic string // not everybody may read it, or has a name for it
-	}
-	var refused map[kind]int // the size of what nobody in a group took
-	taken := func(d *delivery) bool {
-		sh, size := d.share, d.size()
-		of := kind{sh, d.msg.Topic}
-		if sh == nil || d.msg.Expires <= now { // for others it was never begun (v5 [MQTT-3.3.2-5])
-			return false
-		}
-		if n, ok := refused[of]; ok && size >= n {
-			return false // nor would they take this one: do not ask a thousand members a thousand times
-		}
-		if b.handOver(s, d, ends, now) {
-			return true
-		}
-		if refused == nil {
-			refused = make(map[kind]int)
-		}
-		refused[of] = size
-		return false
-	}
+	refused := make(map[offered]int)
+	taken := func(d *delivery) bool { return b.offer(s, d, refused, ends, now) }
 	for _, d := range s.window.inOrder() {
 		if d.qos == 1 && taken(d) {
 			b.take(s, d)
@@ -175,6 +154,31 @@ func (b *Broker) passOn(s *Session, ends bool, now Time) {
 	clear(refused) // QoS 0 needs less
 	b.filter(&s.waiting.plain, keep)
 	b.drained(s)
+}
+
+// offered is what the members of a group are asked to take. Not everybody may read a
+// topic, or has a name for it.
+type offered struct {
+	share *share
+	topic string
+}
+
+// offer hands one message of s's to another member, and says whether it was taken.
+// refused has the sizes of what nobody took: a thousand members are not asked a
+// thousand times.
+func (b *Broker) offer(s *Session, d *delivery, refused map[offered]int, ends bool, now Time) bool {
+	if d.share == nil || d.msg.Expires <= now { // for others it was never begun (v5 [MQTT-3.3.2-5])
+		return false
+	}
+	of, size := offered{d.share, d.msg.Topic}, d.size()
+	if n, ok := refused[of]; ok && size >= n {
+		return false
+	}
+	if b.handOver(s, d, ends, now) {
+		return true
+	}
+	refused[of] = size
+	return false
 }
 
 // handOver gives one delivery to another member of its group.
