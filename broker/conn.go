@@ -70,6 +70,18 @@ func (r *remote) Host() string {
 	return netip.AddrFrom16(r.ip).Unmap().String()
 }
 
+// Secured is the version and the cipher of the connection's TLS, or "".
+func (r *remote) Secured() (version, cipher string) {
+	if r.wire == nil {
+		return "", ""
+	}
+	if state, ok := r.wire.TLS(); ok {
+		return transport.Description(state)
+	}
+	told := r.wire.Told()
+	return told.Version, told.Cipher
+}
+
 // remote finds the other end of a client's connection.
 func (s *Server) remote(c *core.Client) core.Remote { return (*remote)(s.conns[c.Handle]) }
 

@@ -11,7 +11,6 @@ import (
 // way is how the connections of a configured listener reach MQTT, where that is not
 // plainly. A reload may put another in its place for those that come later.
 type way struct {
-	files    transport.Files
 	config   *transport.Config // nil without TLS
 	identity identity
 	web      *transport.Web   // nil without WebSocket
