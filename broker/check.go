@@ -66,20 +66,12 @@ func (k *check) warn(format string, args ...any) { k.say(fmt.Sprintf("Warning: "
 
 // wrong takes note of an error, nil for none, with the status it ends a start with.
 func (k *check) wrong(err error) {
-	var bad *conf.Error
-	var format *persist.FormatError
-	switch {
-	case err == nil:
-	case errors.As(err, &bad):
-		for _, l := range bad.Lines {
-			k.fail(bad.Code, "%s", l.Text)
-		}
-	case errors.As(err, &format):
-		for _, line := range format.Lines() {
-			k.fail(ExitFailed, "%s", line)
-		}
-	default:
-		k.fail(ExitFailed, "Error: %v", err)
+	if err == nil {
+		return
+	}
+	bad := complete(err)
+	for _, l := range bad.Lines {
+		k.fail(bad.Code, "%s", l.Text)
 	}
 }
 

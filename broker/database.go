@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -147,18 +146,6 @@ func sayRestored(log *Log, im *persist.Image) {
 	log.Logf(core.LogInfo, "Restored %d clients", im.SessionsLen())
 	log.Logf(core.LogInfo, "Restored %d subscriptions", im.SubscriptionsLen())
 	log.Logf(core.LogInfo, "Restored %d client messages", queued)
-}
-
-// sayNotStarted logs why there is no server, and gives the exit status.
-func sayNotStarted(log *Log, err error) int {
-	var bad *persist.FormatError
-	if !errors.As(err, &bad) {
-		return report(log, err)
-	}
-	for _, line := range bad.Lines() {
-		log.Logf(core.LogError, "%s", line)
-	}
-	return ExitFailed
 }
 
 // configure puts options in force that may change while the broker runs.

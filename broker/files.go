@@ -187,7 +187,7 @@ func (s *Server) refresh(names []string) {
 // refreshed puts in force what the files say now, all or nothing.
 func (s *Server) refreshed(p *plan, err error) {
 	if err != nil {
-		s.report(err)
+		report(s.log, err)
 		s.log.Logf(core.LogError, "Error: What the files said before stays in force.")
 		s.files.failed(p.stamps)
 	} else {

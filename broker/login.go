@@ -53,12 +53,25 @@ const passwordsMax = 4 << 20
 
 func (l *login) size() int { return len(l.user) + len(l.password) }
 
-func newLogins() *logins {
+// newLogins makes the logins of a server that has its core.
+func (s *Server) newLogins() *logins {
 	key := make([]byte, sha256.Size)
 	rand.Read(key)
-	return &logins{
+	g := &logins{
+		core: s.core, now: s.now, resumed: s.resume,
+		from:  func(c *core.Client) netip.Addr { return netip.AddrFrom16(s.conns[c.Handle].ip) },
 		gates: make(map[string]*gate), parked: make(map[*core.Client]*login),
 		throttle: newThrottle(), mac: hmac.New(sha256.New, key),
+	}
+	g.pool = newPool(poolWorkers(), func(l *login) { s.poll.Post(func() { g.done(l) }) })
+	return g
+}
+
+// resume reads on from a client whose login was decided.
+func (s *Server) resume(c *core.Client) {
+	if own := s.conns[c.Handle]; own != nil && &own.Client == c {
+		s.list(own)
+		s.watch(own)
 	}
 }
 
@@ -248,20 +261,6 @@ func (s *logins) configure(burst, perMinute int) {
 
 // due is when time alone lets one in who waits.
 func (s *logins) due() core.Time { return s.throttle.due() }
-
-// openLogins ties the logins to the loop.
-func (s *Server) openLogins() {
-	g := s.logins
-	g.core, g.now = s.core, s.now
-	g.from = func(c *core.Client) netip.Addr { return netip.AddrFrom16(s.conns[c.Handle].ip) }
-	g.resumed = func(c *core.Client) {
-		if own := s.conns[c.Handle]; own != nil && &own.Client == c {
-			s.list(own)
-			s.watch(own)
-		}
-	}
-	g.pool = newPool(poolWorkers(), func(l *login) { s.poll.Post(func() { g.done(l) }) })
-}
 
 // login is the Login of a listener, nil without a password file.
 func (s *Server) login(c *conf.Listener) core.Login {

@@ -10,6 +10,7 @@ import (
 	"midge/broker/core"
 	"midge/conf"
 	"midge/packet"
+	"midge/persist"
 )
 
 // A configuration comes into force, at the start and at SIGHUP, as a plan that goes
@@ -173,7 +174,7 @@ func (s *Server) undo(p *plan) {
 
 // install puts in force what the plan made: listeners and what else was loaded.
 func (s *Server) install(p *plan, now core.Time) {
-	s.sayLines(p.lines)
+	sayLines(s.log, p.lines)
 	s.files.set(p.stamps, time.Duration(p.conf.WatchFilesInterval)*time.Second)
 	s.logins.install(p.passwords)
 	s.accesses = p.accesses
@@ -250,9 +251,9 @@ func needRestart(old, now *conf.Config) (names []string) {
 
 // reloaded ends a reload: with the new configuration in force, or the old one.
 func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
-	s.sayLines(lines)
+	sayLines(s.log, lines)
 	if err != nil {
-		s.report(err)
+		report(s.log, err)
 	} else {
 		err = s.bind(p)
 	}
@@ -293,22 +294,31 @@ func (s *Server) apply(p *plan, now core.Time) {
 	sayLoaded(s.log, p.conf)
 }
 
-// report logs why a configuration is no good, and gives the exit status.
-func (s *Server) report(err error) int { return report(s.log, err) }
-
+// report logs why a start or a reload is no good, and gives the exit status.
 func report(log *Log, err error) int {
-	var bad *conf.Error
-	if !errors.As(err, &bad) {
-		log.Logf(core.LogError, "Error: %v", err)
-		return ExitFailed
-	}
+	bad := complete(err)
 	sayLines(log, bad.Lines)
 	return bad.Code
 }
 
-// sayLines logs lines of the configuration's.
-func (s *Server) sayLines(lines []conf.Line) { sayLines(s.log, lines) }
+// complete is an error with its lines for the log, and the exit status.
+func complete(err error) *conf.Error {
+	var bad *conf.Error
+	var format *persist.FormatError
+	switch {
+	case errors.As(err, &bad):
+		return bad
+	case errors.As(err, &format):
+		bad = &conf.Error{Code: ExitFailed}
+		for _, line := range format.Lines() {
+			bad.Add("%s", line)
+		}
+		return bad
+	}
+	return conf.Errorf(ExitFailed, "Error: %v", err)
+}
 
+// sayLines logs lines of the configuration's.
 func sayLines(log *Log, lines []conf.Line) {
 	for _, l := range lines {
 		log.Logf(logClasses(l.Class), "%s", l.Text)

@@ -59,7 +59,7 @@ func Run(c *conf.Config, o Options) (status int) {
 	sayStart(log, c, Compatible(o.Version))
 	s, err := newServer(c, o, log)
 	if err != nil {
-		return sayNotStarted(log, err)
+		return report(log, err)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -94,7 +94,7 @@ func (s *Server) work() int {
 		return ExitOK
 	}
 	if err != nil {
-		return s.report(err)
+		return report(s.log, err)
 	}
 	s.guardDoors()
 	if err := s.bind(p); err != nil {

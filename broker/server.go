@@ -11,6 +11,16 @@
 //
 // core knows no descriptor and loop knows no MQTT; this package is where the two
 // meet. A connection is found by its descriptor, in a slice.
+//
+// What runs beside the loop, each within bounds:
+//
+//	passwords         pool, behind throttle (login.go, pool.go, throttle.go)
+//	TLS, HTTP files   handshakes and folders (transport; wire.go, way.go)
+//	hosts.allow       reading them, names of hosts (guard.go)
+//	configuration     reading and checking it (reload.go), files that changed (files.go)
+//	durable state     the journal and snapshots (persist; database.go)
+//	log               its destinations (logwriter.go, syslog.go)
+//	service manager   what systemd is told (notify.go)
 package broker
 
 import (
@@ -30,20 +40,21 @@ import (
 
 // Server is a broker with its sockets.
 type Server struct {
-	conf    *conf.Config // in force
-	started *conf.Config // what was in force first
-	options Options
-	version string
-	log     *Log
-	db      *database // nil without persistence
-	poll    *loop.Poller
-	core    *core.Broker
-	logins  *logins
-	files   *fileWatch
-	accesses
-	reserve *loop.Reserve
-	notify  *notifier   // the service manager; nil without one
-	rtmin   *loop.RTMin // nil while signals are not watched
+	conf     *conf.Config // in force
+	started  *conf.Config // what was in force first
+	options  Options
+	version  string
+	log      *Log
+	db       *database // nil without persistence
+	poll     *loop.Poller
+	core     *core.Broker
+	logins   *logins       // who may connect, by password
+	guard    guard         // who may connect at all
+	accesses               // who may do what
+	files    *fileWatch    // what is read again when it changes
+	reserve  *loop.Reserve // for when descriptors have run out
+	notify   *notifier     // the service manager; nil without one
+	rtmin    *loop.RTMin   // nil while signals are not watched
 
 	listeners []*listener                  // in the configuration's order
 	doors     map[int]*listener            // by descriptors of their sockets
@@ -53,16 +64,16 @@ type Server struct {
 	again     []*conn                      // left whole packets with their tail: to go on in the next turn
 	going     []*conn                      // those of this turn, reused
 	closing   []*conn                      // to be closed at the end of the turn
-	guard     guard                        // who may connect at all
 	starved   bool                         // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
-	wired      wired
-	keyLog     *os.File        // nil mostly
-	expiry     *time.Timer     // looks at certificates once a day; nil without any
-	dated      map[string]bool // topics of certificates in $SYS
-	tails      tails           // what is kept of them
-	unadmitted int             // bytes kept for connections before their CONNECT was accepted
+	tails      tails  // what is kept of them
+	unadmitted int    // bytes kept for connections before their CONNECT was accepted
+
+	wired  wired
+	keyLog *os.File        // gets the secrets of TLS connections; nil mostly
+	expiry *time.Timer     // looks at certificates once a day; nil without any
+	dated  map[string]bool // topics of certificates in $SYS
 
 	epoch    time.Time // what now counts from
 	zero     core.Time // and where it begins
@@ -96,7 +107,6 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 		epoch: time.Now(),
 	}
 	s.zero = s.epoch.UnixMilli() // so that core's time steps with the wall clock's seconds
-	s.logins = newLogins()
 	if c.Persistence {
 		if err := s.openStore(); err != nil {
 			reserve.Close()
@@ -107,7 +117,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	s.core = core.New(coreConfig(c, s.version, rules.accesses.away), core.Options{Log: log, Rand: newRand(), Control: s.control, Recorder: s.recorder()}, s.now())
 	s.startStore()
 	log.public.to = s.core
-	s.openLogins()
+	s.logins = s.newLogins()
 	s.files = newFileWatch(func(names []string) { poll.Post(func() { s.refresh(names) }) })
 	return s, nil
 }

@@ -197,7 +197,7 @@ func serveTurning(t *testing.T, text string, turn func(*Server) error) *inside {
 		runtime.LockOSThread()
 		p := s.plan(s.conf)
 		if err := p.prepare(); err != nil {
-			return s.report(err)
+			return report(s.log, err)
 		}
 		s.guardDoors()
 		if err := s.bind(p); err != nil {
