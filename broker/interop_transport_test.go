@@ -46,6 +46,7 @@ func TestMosquittoClientsTLS(t *testing.T) {
 				}
 			}
 			sub.prints("t/x 1 0 hello", "t/x 2 0 hello")
+			s.await("Sending PUBREL to sub (m2)") // and with it all lines before
 			if mutual != (s.count("u'anna').") == 3) {
 				t.Errorf("mutual %v: %q", mutual, s.log.all())
 			}
