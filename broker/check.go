@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"midge/broker/hosts"
+	"midge/broker/process"
 	"midge/broker/transport"
 	"midge/conf"
 	"midge/persist"
@@ -25,6 +26,7 @@ import (
 // known without listening; what a start goes on with in spite of it is a warning only.
 func Check(c *conf.Config, o Options, out io.Writer, say func(string)) int {
 	k := check{conf: c, options: o, say: say}
+	say("Info: files are opened with the rights of " + process.WhoAmI() + ".")
 	k.pidFile() // in the order of a start
 	k.logFile()
 	k.database()

@@ -19,7 +19,8 @@ func checked(t *testing.T, dir, conf string) (status int, out string, said []str
 	}
 	r := command(t, midge(t), "--check", "-c", file)
 	for _, line := range strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n") {
-		if _, text, ok := strings.Cut(line, ": "); ok && !strings.Contains(text, "should not be run as root") {
+		if _, text, ok := strings.Cut(line, ": "); ok && !strings.Contains(text, "should not be run as root") &&
+			!strings.HasPrefix(text, "Info: files are opened with the rights of user") {
 			said = append(said, strings.ReplaceAll(text, dir, "{dir}"))
 		}
 	}
@@ -195,6 +196,25 @@ func TestCheckSaysAsStart(t *testing.T) {
 		status := s.exit()
 		if r := command(t, midge(t), "--check", "-c", s.conf); r.status != status || status == 0 {
 			t.Errorf("%q: the start ends with %d, the check with %d", conf, status, r.status)
+		}
+	}
+}
+
+// TestCheckRights: what the user that root becomes may not read is found, and the user is named.
+func TestCheckRights(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	dir := openFolder(t)
+	conf := filepath.Join(dir, "mosquitto.conf")
+	for name, text := range map[string]string{"passwords": "", "mosquitto.conf": "user nobody\npassword_file " + dir + "/passwords\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := command(t, "env", "-u", "PUID", "-u", "PGID", "-u", "SNAP_NAME", midge(t), "--check", "-c", conf)
+	for _, part := range []string{"Info: files are opened with the rights of user: nobody.\n", "permission denied"} {
+		if r.status != 13 || !strings.Contains(r.stderr, part) {
+			t.Errorf("status %d, no %q in %q", r.status, part, r.stderr)
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (s *Server) beside(f func() error) (err error, done bool) {
 
 // sayStart writes the lines before the listeners are opened.
 func sayStart(log *Log, c *conf.Config, version string) {
-	log.Logf(core.LogInfo, "%s", process.WhoAmI())
+	log.Logf(core.LogInfo, "Info: running mosquitto as %s.", process.WhoAmI())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
 	if conf.FollowLinks() {

@@ -90,7 +90,10 @@ func (o origin) named(id *Identity, name string) (lines []conf.Line, err error) 
 		lines = append(lines, conf.Line{Class: conf.ClassWarning, Text: "Warning: Unable to drop privileges to '" + name +
 			"' because this user does not exist. Trying 'nobody' instead."})
 		if a, err = o.accounts("nobody"); missing(err) {
-			return lines, conf.Errorf(conf.Exit, "Error: Unable to drop privileges to 'nobody'.")
+			e := conf.Errorf(conf.Exit, "Error: Unable to drop privileges to 'nobody'.")
+			e.Add("Error: Set PUID and PGID to the numbers of a user and a group, or start as another user than root, " +
+				"or let the configuration say whom to become ('user root' for root).")
+			return lines, e
 		}
 	}
 	switch {
@@ -161,12 +164,13 @@ func stuck(what string, err error) error {
 	return conf.Errorf(ExitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, conf.Reason(err))
 }
 
-// WhoAmI is the line that says which user the process is.
+// WhoAmI says which user the process is: "user: NAME", or "user id: NUMBER" for one
+// that has no name.
 func WhoAmI() string {
 	id := strconv.Itoa(os.Geteuid())
 	u, err := user.LookupId(id)
 	if err != nil {
-		return "Info: running mosquitto as user id: " + id + "."
+		return "user id: " + id
 	}
-	return "Info: running mosquitto as user: " + u.Username + "."
+	return "user: " + u.Username
 }

@@ -14,8 +14,11 @@ import (
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	const (
-		root     = "Warning: Mosquitto should not be run as root/administrator."
-		fallback = "Warning: Unable to drop privileges to 'mosquitto' because this user does not exist. Trying 'nobody' instead."
+		root        = "Warning: Mosquitto should not be run as root/administrator."
+		fallback    = "Warning: Unable to drop privileges to 'mosquitto' because this user does not exist. Trying 'nobody' instead."
+		nobodyAtAll = "Error: Unable to drop privileges to 'nobody'.\n" +
+			"Error: Set PUID and PGID to the numbers of a user and a group, or start as another user than root, " +
+			"or let the configuration say whom to become ('user root' for root)."
 	)
 	mosquitto, nobody := Identity{102, 105, []int{105, 4}}, Identity{65534, 65534, []int{65534}}
 	debian := map[string]Identity{"mosquitto": mosquitto, "nobody": nobody, "toor": {0, 0, []int{0}}, "root": {0, 0, []int{0}}}
@@ -40,10 +43,8 @@ func TestIdentity(t *testing.T) {
 		{name: "no such user", has: debian, user: "gone",
 			err: "Error: Unable to drop privileges to 'gone' because this user does not exist."},
 		{name: "no default", has: bare, user: "mosquitto", want: nobody, lines: []string{fallback}},
-		{name: "nobody", user: "mosquitto", has: map[string]Identity{}, lines: []string{fallback},
-			err: "Error: Unable to drop privileges to 'nobody'."},
-		{name: "no list of users", user: "mosquitto", lines: []string{fallback},
-			err: "Error: Unable to drop privileges to 'nobody'."},
+		{name: "nobody", user: "mosquitto", has: map[string]Identity{}, lines: []string{fallback}, err: nobodyAtAll},
+		{name: "no list of users", user: "mosquitto", lines: []string{fallback}, err: nobodyAtAll},
 		{name: "snap", env: map[string]string{"SNAP_NAME": "mosquitto", "PUID": "7"}, has: debian, user: "gone"},
 		{name: "another snap", env: map[string]string{"SNAP_NAME": "midge"}, has: debian, user: "mosquitto", want: mosquitto},
 		{name: "numbers", env: map[string]string{"PUID": "1883", "PGID": "1884"}, has: debian, user: "gone", want: Identity{1883, 1884, nil}},
