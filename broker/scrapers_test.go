@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,6 +45,21 @@ func banned(t *testing.T, log []string, failregex ...string) map[string]int {
 	return hosts
 }
 
+// readmeFailregex is the expression that the README has for fail2ban.
+func readmeFailregex(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "\nfailregex = ")
+	if !ok {
+		t.Fatal("the README has none")
+	}
+	expression, _, _ := strings.Cut(rest, "\n")
+	return expression
+}
+
 // TestFail2ban: who is refused is found with its address, and nobody else is.
 func TestFail2ban(t *testing.T) {
 	t.Parallel()
@@ -71,6 +87,7 @@ func TestFail2ban(t *testing.T) {
 	s.log.find(func(line string) bool { return strings.HasSuffix(line, "disconnected: malformed packet.") })
 	want := map[string]int{"127.0.0.2": 4, "127.0.0.3": 1, "127.0.0.4": 1}
 	for _, filter := range [][]string{
+		{readmeFailregex(t)},
 		{`^: Client \S+ \[<HOST>:\d+\] disconnected: not authori[sz]ed\.$`},
 		{`^.*: Client .* \[<HOST>:\d+\] disconnected: (?:not authori[sz]ed|bad user ?name or password)\.$`},
 		{`New connection from <HOST>:\d+ on port \d+\.$`, `Client \S+ .*disconnected[,:] (?:due to )?not authori[sz]ed\.$`},
