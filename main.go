@@ -241,7 +241,7 @@ func usage(w io.Writer, arg0 string) {
 
 %s is an MQTT v5.0/v3.1.1/v3.1 broker.
 
-Usage: %s [-c config_file] [-d] [-h] [-p port] [-v]
+Usage: %s [-c config_file] [-d] [-h] [-p port] [-q] [-v]
        [--tls-keylog file]
        %[2]s --test-config -c config_file
        %[2]s --check [-c config_file]

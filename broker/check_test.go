@@ -86,14 +86,14 @@ enable_proxy_protocol 1
   They may publish and subscribe to everything.
   Their topics are below home/.
 Listener 1884: MQTT 3.1.1, 5, not encrypted, for every machine that can reach this one.
-  Who: the 2 users of {dir}/passwords with their passwords, nobody else.
+  Who: those of {dir}/passwords (2 users) with their passwords, nobody else.
   They may do what {dir}/acl lets them.
   At most: 50 connections, QoS 1.
 Listener 8883: MQTT 3.1, 3.1.1, 5, TLS 1.2 or later, certificate valid until {date}, for every machine that can reach this one.
   Who: whoever has a certificate, whose common name is the user name; no password is asked; only with a certificate signed by {dir}/ca.crt.
   They may publish and subscribe to everything.
 Listener {dir}/socket: MQTT 3.1, 3.1.1, 5, not encrypted, for programs of this machine.
-  Who: the 2 users of {dir}/passwords with their passwords, and anybody who gives no user name.
+  Who: those of {dir}/passwords (2 users) with their passwords, and anybody who gives no user name.
   They may publish and subscribe to everything.
 Listener 1885: MQTT 3.1, 3.1.1, 5, not encrypted, for every machine that can reach this one.
   Who: nobody, for there is neither a password file nor allow_anonymous.

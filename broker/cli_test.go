@@ -120,7 +120,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("-h: %+v, --help: %+v", short, long)
 		}
 		head := "mosquitto version " + version + "\n\n" + name + " is an MQTT v5.0/v3.1.1/v3.1 broker.\n\n" +
-			"Usage: " + name + " [-c config_file] [-d] [-h] [-p port] [-v]\n"
+			"Usage: " + name + " [-c config_file] [-d] [-h] [-p port] [-q] [-v]\n"
 		if !strings.HasPrefix(short.stdout, head) {
 			t.Errorf("as %s: %s", name, short.stdout)
 		}

@@ -77,7 +77,7 @@ func (p *policy) listener(t *target) {
 func (p *policy) who(l *conf.Listener) string {
 	users := ""
 	if l.PasswordFile != "" {
-		users = fmt.Sprintf("the %s of %s with their passwords", count(p.plan.passwords[l.PasswordFile].Len(), "user"), l.PasswordFile)
+		users = fmt.Sprintf("those of %s (%s) with their passwords", l.PasswordFile, count(p.plan.passwords[l.PasswordFile].Len(), "user"))
 	}
 	who := ""
 	switch {
