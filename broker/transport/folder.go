@@ -19,11 +19,15 @@ type Folder struct {
 	notify func(*Conn)
 	served func(name string)
 	places chan struct{} // for those that read
+	busy   int           // requests under way
 }
 
+// Limits. Who takes a file slowly, or not at all, holds a descriptor and a piece of it:
+// there are so many of these, and others are told to come later.
 const (
-	readersMax = 8        // files read at once
-	pieceSize  = 64 << 10 // bytes
+	readersMax  = 8        // files read at once
+	pieceSize   = 64 << 10 // bytes
+	requestsMax = 128
 )
 
 // OpenFolder opens a folder, which must be there. post runs a function on the loop;
@@ -59,7 +63,12 @@ func (f *Folder) beside(w *web, work func() (then func())) {
 }
 
 // serve answers a request for a file.
-func (f *Folder) serve(w *web, r *request) {
+func (f *Folder) serve(w *web, r *request) error {
+	if f.busy >= requestsMax {
+		return w.refuse(503, "Service Unavailable", "Retry-After: 1\r\n")
+	}
+	f.busy++
+	w.stage = answering
 	name, ok := localName(r.target)
 	if !ok {
 		name = "\x00" // is nowhere
@@ -68,6 +77,7 @@ func (f *Folder) serve(w *web, r *request) {
 		file, full, length, err := f.open(name)
 		return func() { f.opened(w, r, file, full, length, err) }
 	})
+	return nil
 }
 
 // localName is the name that a request's target has in the folder.
@@ -107,12 +117,14 @@ func (f *Folder) open(name string) (file *os.File, full string, length int64, er
 // opened begins the answer.
 func (f *Folder) opened(w *web, r *request, file *os.File, name string, length int64, err error) {
 	if w.stage != answering {
+		f.busy--
 		if file != nil {
 			file.Close()
 		}
 		return
 	}
 	if err != nil {
+		f.busy--
 		w.refuse(404, "Not Found", "")
 		return
 	}
@@ -168,6 +180,7 @@ func (w *web) drop() {
 	w.stage = over
 	if d := w.download; d != nil {
 		w.download = nil
+		d.folder.busy--
 		if !d.reading {
 			d.file.Close()
 		}

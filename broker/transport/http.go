@@ -167,7 +167,5 @@ func (w *web) answerPlain(r *request) error {
 	case r.method != "GET" && r.method != "HEAD":
 		return w.refuse(405, "Method Not Allowed", "Allow: GET, HEAD\r\n")
 	}
-	w.stage = answering
-	w.config.Folder.serve(w, r)
-	return nil
+	return w.config.Folder.serve(w, r)
 }
