@@ -126,6 +126,7 @@ func (p *proxy) readV2(head []byte) error {
 	body := head[v2Fixed:]
 	switch head[12] {
 	case 0x20: // LOCAL
+		p.news = false
 		return &Rejected{}
 	case 0x21: // PROXY
 	default:
