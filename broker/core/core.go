@@ -25,6 +25,10 @@
 // it once for all of them (route.go), deliver puts it into a receiver's output,
 // window or queue (deliver.go), and ack.go takes it out of the window again.
 //
+// What core cannot know it asks its caller, by interfaces whose answers come at once:
+// who may connect (Login, login.go) and do what (Access, access.go), who is at the
+// other end (Remote), and what a request to $CONTROL/ means (Control, control.go).
+//
 // Every change of durable state is reported to a persist.Recorder, and packets
 // that promise something durable are held until the recorder's position is safe
 // (hold.go).
