@@ -15,6 +15,7 @@ import (
 	"midge/broker"
 	"midge/broker/process"
 	"midge/conf"
+	"midge/persist"
 )
 
 // What is set when the program is linked: the version, and for tests where
@@ -58,7 +59,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case len(args) > 1 && args[1] == "passwd":
 		return passwd("midge passwd", false, args[2:], stdout, stderr)
 	case len(args) > 1 && args[1] == "db":
-		return db(args[2:], stdout, stderr)
+		return persist.Command(args[2:], stdout, stderr)
 	}
 	cmd, err := parse(args[1:])
 	var wrong *usageError
