@@ -103,7 +103,7 @@ Listener 9001: MQTT 3.1, 3.1.1, 5 over WebSocket (pages of https://a.example; fi
   They may publish and subscribe to everything.
   They come through a proxy, which tells of them by the PROXY header of version 1.
 Kept: sessions and messages in {dir}/mosquitto.db and its journal; what is acknowledged is on the disk; a snapshot every 900 s.
-Limits: packets of 5000 bytes; for a client 20 messages under way, any number of messages waiting; 60 s of keep alive; 1000000000 bytes of state; sessions end 3600 s after their client left.
+Limits: packets of 5000 bytes; for a client 20 messages under way, any number of messages waiting; 60 s of keep alive; 100000 subscriptions for a session; 1000000000 bytes of state; sessions end 3600 s after their client left.
 Log: stdout, {dir}/log.
 Control: clients may ask $CONTROL/broker/v1.
 Configuration is OK.

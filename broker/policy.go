@@ -226,6 +226,8 @@ func (p *policy) limits() []string {
 	}{
 		{c.MaxInflightBytes, "bytes under way"}, {c.MaxQueuedBytes, "bytes waiting"}, {c.MessageSizeLimit, "bytes of payload"},
 		{c.GlobalMaxConnections, "connections in all"}, {c.GlobalMaxClients, "sessions in all"}, {c.MaxKeepalive, "s of keep alive"},
+		{c.MaxSubscriptions, "subscriptions for a session"}, {c.MaxTopicLevels, "levels of a topic"},
+		{c.MaxRetainedMessages, "retained messages"}, {c.MaxClientIDLength, "bytes of client id"},
 	} {
 		if l.n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", l.n, l.what))

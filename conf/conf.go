@@ -30,8 +30,8 @@
 // for the port of a listener line, since an address may hang on it); names
 // that once meant something elsewhere are warnings too; per_listener_settings,
 // password_file and acl_file are not called deprecated; retry_interval works.
-// watch_files_interval, failed_logins_burst and failed_logins_per_minute are midge's
-// own.
+// watch_files_interval, failed_logins_burst, failed_logins_per_minute, max_subscriptions,
+// max_topic_levels, max_retained_messages and max_clientid_length are midge's own.
 //
 // Foreign bytes are read within limits: a line of 1 MiB, 64 MiB in all, 1000
 // included files and directories, 10000 sections (listener, connection and plugin
@@ -93,6 +93,13 @@ type Config struct {
 	// MemoryLimit is how many bytes the broker's state may take, 0 for any number.
 	// It may exceed 32 bits.
 	MemoryLimit int64
+	// MaxSubscriptions is how many one session may have, MaxTopicLevels how many levels a
+	// topic or filter, MaxRetainedMessages how many there may be in all, MaxClientIDLength
+	// how many bytes a client id may have. 0, of each, is no limit of its own.
+	MaxSubscriptions    int
+	MaxTopicLevels      int
+	MaxRetainedMessages int
+	MaxClientIDLength   int
 
 	MaxInflightMessages int // unacknowledged QoS 1 and 2 per client and direction, up to 65534
 	MaxInflightBytes    int // payload bytes in flight per client
@@ -305,6 +312,10 @@ const (
 	ToTopic // $SYS/broker/log/...
 )
 
+// DefaultMaxSubscriptions is how many subscriptions a session may have by default:
+// far more than clients have, and few enough that one cannot fill the memory with them.
+const DefaultMaxSubscriptions = 100_000
+
 // DefaultUser is whom root becomes by default, if there is such a user.
 const DefaultUser = "mosquitto"
 
@@ -322,6 +333,7 @@ func defaultConfig() *Config {
 		MaxInflightMessages:     20,
 		MaxQueuedMessages:       1000,
 		MaxPacketSize:           2000000,
+		MaxSubscriptions:        DefaultMaxSubscriptions,
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,

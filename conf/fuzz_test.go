@@ -64,6 +64,8 @@ func checkConfig(t *testing.T, c *Config) {
 	for name, n := range map[string]int{
 		"max_inflight_bytes": c.MaxInflightBytes, "max_queued_messages": c.MaxQueuedMessages, "max_queued_bytes": c.MaxQueuedBytes,
 		"global_max_connections": c.GlobalMaxConnections, "global_max_clients": c.GlobalMaxClients, "retry_interval": c.RetryInterval,
+		"max_subscriptions": c.MaxSubscriptions, "max_topic_levels": c.MaxTopicLevels,
+		"max_retained_messages": c.MaxRetainedMessages, "max_clientid_length": c.MaxClientIDLength,
 		"persistent_client_expiration": int(min(c.PersistentClientExpiration, 1)),
 	} {
 		if n < 0 {

@@ -106,27 +106,18 @@ func (b *Broker) tightFor(s *Session, p *packet.Packet, name string) bool {
 	return b.tight(costMessage + int64(len(name)+len(p.Props.Raw)+len(p.Payload)))
 }
 
-// rejectPublish refuses a message for want of memory. A client before v5 that wants
+// rejectPublish refuses a message for want of memory, or of a place to retain it. A client before v5 that wants
 // it acknowledged cannot be told, so its connection ends: it keeps the message.
-func (b *Broker) rejectPublish(c *Client, p *packet.Packet) error {
+func (b *Broker) rejectPublish(c *Client, p *packet.Packet, f *fault) error {
 	if b.debug {
 		b.log.Logf(LogDebug, "Rejected PUBLISH from %s, quota exceeded.", c.session.id)
 	}
 	b.stats.PublishDropped++
 	if c.version != packet.V5 && p.QoS > 0 {
-		return faultMemory
+		return f
 	}
 	b.acknowledge(c, p, packet.QuotaExceeded)
 	return nil
-}
-
-// tightForFilter says that a subscription of s is to be refused, because it is new.
-func (b *Broker) tightForFilter(s *Session, filter string) bool {
-	if b.cfg.MemoryLimit == 0 {
-		return false
-	}
-	_, here := b.subs.Get(&persist.Subscription{ClientID: s.id, Filter: filter})
-	return !here && b.tight(costSubscription+int64(len(filter)))
 }
 
 // cost is what the message takes.

@@ -182,12 +182,17 @@ func (k *checker) shares(b *Broker) {
 
 func (k *checker) retained(b *Broker) {
 	var bytes int64
+	kept := 0
 	b.retained.Walk(func(name string, m *message) bool {
+		if countsAsRetained(name) {
+			kept++
+		}
 		k.same("the topic retained as "+name, m.Topic, name)
 		k.not(m.Payload == "", "an empty retained message: %s", name)
 		bytes += int64(len(m.Payload))
 		return true
 	})
+	k.same("retained messages of clients", b.kept, kept)
 	k.same("RetainedBytes", b.stats.RetainedBytes, bytes)
 }
 

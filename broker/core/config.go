@@ -27,6 +27,10 @@ type Config struct {
 	MaxSessionExpiry    Time   // the longest a session outlives its connection, in milliseconds
 	MaxClients          int    // sessions, connected or not
 	MemoryLimit         int64  // bytes of the account, see Broker.Memory
+	MaxSubscriptions    int    // of one session
+	MaxTopicLevels      int    // of a topic or filter, beside topic.MaxSlashes
+	MaxRetained         int    // retained messages, those of the broker's own not counted
+	MaxClientIDLength   int    // in bytes, of an id that the broker did not make up
 	RetainAvailable     bool
 	RetainSweep         Time // how often expired retained messages are looked for, in milliseconds
 	UpgradeQoS          bool // messages go out with the subscription's QoS

@@ -109,7 +109,7 @@ func (b *Broker) noRoom(c *Client, id string, p *packet.Packet) *refusal {
 		return refuseClients
 	case b.down != packet.Success && b.connectRecords(id, p):
 		return refuseDown
-	case b.tightForClient(id, &p.Connect):
+	case b.tightForClient(id, &p.Connect), b.tooManyRetainedForWill(c, &p.Connect):
 		return refuseMemory
 	case len(b.connack(c, id, false, p)) > int(c.maxPacket):
 		return refuseSmall
@@ -189,7 +189,7 @@ func (b *Broker) mayWill(c *Client, name []byte) bool {
 		return false
 	}
 	whole, err := b.mount(c, view(name))
-	return err == nil && !isControl(whole)
+	return err == nil && !isControl(whole) && !b.tooDeep(whole)
 }
 
 // reject answers a CONNECT with a refusal and ends the connection.
@@ -242,13 +242,16 @@ func (b *Broker) idFor(c *Client, cn *packet.ConnectBody) (string, *refusal) {
 	if !strings.HasPrefix(id, b.cfg.ClientIDPrefix) {
 		return id, refuseLogin
 	}
-	if !c.Listener.UsernameAsID {
-		return id, nil
+	if c.Listener.UsernameAsID {
+		if len(cn.Username) == 0 {
+			return id, refuseLogin
+		}
+		id = string(cn.Username)
 	}
-	if len(cn.Username) == 0 {
-		return id, refuseLogin
+	if (len(cn.ClientID) > 0 || c.Listener.UsernameAsID) && b.tooLong(id) {
+		return id, refuseID
 	}
-	return string(cn.Username), nil
+	return id, nil
 }
 
 // newClientID makes up a client id: the prefix and 128 random bits, as

@@ -66,6 +66,7 @@ type Broker struct {
 	near   btree.PathHint                               // where in subs the last was put: the next is often its neighbour
 
 	retained topic.Retained[*message]
+	kept     int    // retained messages that count for max_retained_messages
 	number   uint64 // counts messages stored and deliveries, see persist.Message.Stored
 	marks    uint64 // counts routed messages, see Session.mark
 

@@ -56,6 +56,7 @@ var (
 	faultNoLocal    = &fault{cause: causeProtocol, why: "$share subscription with no-local set."}
 	faultShare      = &fault{cause: causeProtocol, why: "Invalid shared subscription."}
 	faultMemory     = &fault{cause: causeMemory}
+	faultRetained   = &fault{cause: cause{text: refuseMemory.text}}
 	faultQuota      = &fault{cause: causeQuota}
 	faultWrongAck   = &fault{cause: causeProtocol, why: "acknowledgement of another kind than the message."}
 	faultRepeats    = &fault{cause: causeProtocol}

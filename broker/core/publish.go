@@ -37,8 +37,10 @@ func (b *Broker) publish(c *Client, p *packet.Packet, now Time) error {
 		b.askControl(c, p, name)
 		return nil
 	}
-	if b.cfg.MemoryLimit > 0 && b.tightFor(c.session, p, name) {
-		return b.rejectPublish(c, p)
+	if b.cfg.MemoryLimit > 0 || p.Retain {
+		if f := b.excess(c.session, p, name); f != nil {
+			return b.rejectPublish(c, p, f)
+		}
 	}
 	if b.debug {
 		b.logReceived("Received PUBLISH from", c, p, name)
@@ -94,6 +96,11 @@ func (b *Broker) refusal(c *Client, p *packet.Packet, name string) packet.Reason
 		b.logReceived("Dropped too large PUBLISH from", c, p, name)
 		b.stats.PublishDropped++
 		return packet.QuotaExceeded // 0x95 is none of PUBACK and PUBREC (v5 [MQTT-3.4.2-1], [MQTT-3.5.2-1])
+	}
+	if b.tooDeep(name) {
+		b.logReceived("Dropped too deep PUBLISH from", c, p, name)
+		b.stats.PublishDropped++
+		return packet.QuotaExceeded
 	}
 	if name[0] == '$' && !b.mayPublish(c, name) || !b.mayWrite(c.session, name) {
 		b.logReceived("Denied PUBLISH from", c, p, name)

@@ -13,7 +13,7 @@ func (b *Broker) Restore(im *persist.Image, now Time) {
 	b.pos, b.safe = im.Position(), im.Position()
 	for m := range im.Retained() {
 		b.retained.Set(m.Topic, b.found(m).use())
-		b.account(costRetained)
+		b.countRetained(m.Topic, 1)
 		b.stats.RetainedBytes += int64(len(m.Payload))
 	}
 	for s := range im.Sessions() {

@@ -104,7 +104,7 @@ func (b *Broker) retain(p *publication) {
 		b.stats.RetainedBytes -= int64(len(old.Payload))
 		b.unuse(old)
 	} else {
-		b.account(costRetained)
+		b.countRetained(p.topic, 1)
 	}
 	if b.rec != nil && !isSys(p.topic) {
 		b.record(nil)
@@ -120,7 +120,7 @@ func (b *Broker) unretain(name string) {
 		return
 	}
 	b.stats.RetainedBytes -= int64(len(old.Payload))
-	b.account(-costRetained)
+	b.countRetained(name, -1)
 	if b.rec != nil && !isSys(name) {
 		b.record(nil)
 		b.cleared = b.pos + 1

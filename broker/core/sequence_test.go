@@ -42,6 +42,7 @@ var (
 		"max_queued_bytes 10", "max_queued_bytes 0", "queue_qos0_messages true", "queue_qos0_messages false", "allow_duplicate_messages false",
 		"allow_duplicate_messages true", "upgrade_outgoing_qos true", "retain_available false", "retain_available true", "retry_interval 10",
 		"max_keepalive 30", "message_size_limit 3", "persistent_client_expiration 30s", "max_packet_size 60", "global_max_clients 2",
+		"max_subscriptions 2", "max_topic_levels 2", "max_retained_messages 1", "max_clientid_length 1",
 	}
 )
 

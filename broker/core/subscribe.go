@@ -94,8 +94,8 @@ func (b *Broker) subscribeOne(c *Client, asked []byte, options byte, id uint32) 
 	if !ok {
 		return b.denyFilter(c, asked, packet.TopicFilterInvalid)
 	}
-	if b.tightForFilter(s, filter) {
-		return b.denyFilter(c, asked, packet.QuotaExceeded)
+	if r := b.denies(s, filter); r != packet.Success {
+		return b.denyFilter(c, asked, r)
 	}
 	options = options&^persist.OptionQoS | min(options&persist.OptionQoS, c.Listener.MaxQoS)
 	if b.debug {

@@ -335,6 +335,14 @@ func (t *target) configure(args string) error {
 		c.MaxSessionExpiry = Time(n) * 1000
 	case "global_max_clients":
 		c.MaxClients = n
+	case "max_subscriptions":
+		c.MaxSubscriptions = n
+	case "max_topic_levels":
+		c.MaxTopicLevels = n
+	case "max_retained_messages":
+		c.MaxRetained = n
+	case "max_clientid_length":
+		c.MaxClientIDLength = n
 	case "retain_available":
 		c.RetainAvailable = yes
 	case "retain_expiry_interval":
