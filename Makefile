@@ -6,6 +6,7 @@ COUNT ?= 10
 ROUNDS ?= 3
 SEEDS ?= 20000
 FIRST ?= 0
+DURATION ?= 5m
 PROFILE = testdata/bench/midge.pgo
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -38,6 +39,11 @@ fuzz:
 prove:
 	.ci/prove $(SEEDS) $(FIRST)
 
+# The broker under a mixed load for that time: it must take no more memory, and hold
+# no more descriptors, than it did soon after its start.
+soak:
+	go test -run 'TestSoak$$' -v -timeout 0 ./broker -soak $(DURATION)
+
 bench:
 	COUNT=$(COUNT) ROUNDS=$(ROUNDS) testdata/bench/run
 
@@ -69,4 +75,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race crash fuzz prove bench bench-base profile compare lint ci install clean
+.PHONY: all build run test test-tools race crash fuzz prove soak bench bench-base profile compare lint ci install clean

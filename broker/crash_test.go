@@ -124,6 +124,7 @@ type publisher struct {
 	nextID uint16
 	stop   *atomic.Bool
 	rnd    *rand.Rand
+	pause  time.Duration // after each acknowledgement
 }
 
 // posting is one message under way.
@@ -177,6 +178,7 @@ func (p *publisher) publish() error {
 		if err := p.acknowledged(got); err != nil {
 			return err
 		}
+		time.Sleep(p.pause)
 	}
 }
 
