@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// fields takes a chunk's bytes apart from the front. What is not there reads as
+// fields takes the bytes of a chunk or a record apart from the front. What is not there reads as
 // zero and makes it short, so that a caller asks once, at the end. Strings are
 // views of the bytes.
 type fields struct {
@@ -13,10 +13,13 @@ type fields struct {
 	short bool
 }
 
+// fail makes it short.
+func (f *fields) fail() { f.b, f.short = nil, true }
+
 // take gives the next n bytes.
 func (f *fields) take(n int) []byte {
 	if f.short || n < 0 || n > len(f.b) {
-		f.b, f.short = nil, true
+		f.fail()
 		return nil
 	}
 	b := f.b[:n]
@@ -72,7 +75,7 @@ func (f *fields) string16() string { return f.text(int(f.uint16())) }
 func (f *fields) uvarint() uint64 {
 	v, n := binary.Uvarint(f.b)
 	if n <= 0 {
-		f.b, f.short = nil, true
+		f.fail()
 		return 0
 	}
 	f.b = f.b[n:]
@@ -82,7 +85,7 @@ func (f *fields) uvarint() uint64 {
 func (f *fields) varint() int64 {
 	v, n := binary.Varint(f.b)
 	if n <= 0 {
-		f.b, f.short = nil, true
+		f.fail()
 		return 0
 	}
 	f.b = f.b[n:]
@@ -93,7 +96,7 @@ func (f *fields) varint() int64 {
 func (f *fields) count(size int) int {
 	n := f.uvarint()
 	if n > uint64(len(f.b)/size) {
-		f.b, f.short = nil, true
+		f.fail()
 		return 0
 	}
 	return int(n)
@@ -115,7 +118,7 @@ func (f *fields) mqttVarint() int {
 			return v
 		}
 	}
-	f.b, f.short = nil, true
+	f.fail()
 	return 0
 }
 

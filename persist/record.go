@@ -3,6 +3,7 @@ package persist
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 )
 
 // A record is
@@ -287,9 +288,8 @@ func (e *encoder) CursorDone(clientID string, number uint64) {
 // the image does not have, for the snapshot it was in is lost or damaged, is
 // passed over and counted.
 type decoder struct {
+	fields
 	image   *Image // nil: nothing is taken, only looked at
-	rest    []byte
-	bad     bool
 	said    []*Message
 	origins map[Origin]*Origin // shared by the messages of a client
 	lost    int
@@ -300,64 +300,38 @@ const originsMax = 1 << 16
 
 // changes takes all of a record, or, where it makes no sense, nothing.
 func (d *decoder) changes(body []byte) bool {
-	try := decoder{rest: body}
+	try := decoder{fields: fields{b: body}}
 	try.all()
-	if try.bad {
+	if try.short {
 		return false
 	}
-	d.rest = body
+	d.b = body
 	d.all()
 	return true
 }
 
 func (d *decoder) all() {
-	for len(d.rest) > 0 && !d.bad {
+	for len(d.b) > 0 && !d.short {
 		d.change()
 	}
 	clear(d.said)
 	d.said = d.said[:0]
 }
 
-func (d *decoder) take(n uint64) []byte {
-	if n > uint64(len(d.rest)) {
-		d.bad, d.rest = true, nil
-		return nil
-	}
-	b := d.rest[:n]
-	d.rest = d.rest[n:]
-	return b
-}
-
-func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
 // number is one of at most so many bits.
 func (d *decoder) number(bits int) uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 || bits < 64 && v>>bits != 0 {
-		d.bad, d.rest = true, nil
+	v := d.uvarint()
+	if bits < 64 && v>>bits != 0 {
+		d.fail()
 		return 0
 	}
-	d.rest = d.rest[n:]
 	return v
 }
 
-func (d *decoder) time() Time {
-	v, n := binary.Varint(d.rest)
-	if n <= 0 {
-		d.bad, d.rest = true, nil
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
-}
+func (d *decoder) time() Time { return d.varint() }
 
 // bytes are a string's, not copied.
-func (d *decoder) bytes() []byte { return d.take(d.number(63)) }
+func (d *decoder) bytes() []byte { return d.take(d.count(1)) }
 
 // text is a string of its own, where something is taken.
 func (d *decoder) text() string {
@@ -388,7 +362,7 @@ func (d *decoder) client() string {
 func (d *decoder) message() *Message {
 	if i := d.number(63); i > 0 {
 		if i > uint64(len(d.said)) {
-			d.bad, d.rest = true, nil
+			d.fail()
 			return nil
 		}
 		return d.said[i-1]
@@ -401,8 +375,8 @@ func (d *decoder) message() *Message {
 func (d *decoder) newMessage() *Message {
 	bits, stored := d.byte(), d.number(64)
 	t, p, n := d.number(32), d.number(32), d.number(32)
-	b := d.take(t + p + n)
-	d.bad = d.bad || bits&3 == 3
+	b := d.take(int(min(t+p+n, math.MaxInt32))) // no record is so long
+	d.short = d.short || bits&3 == 3
 	expires := Never
 	if bits&bitExpires != 0 {
 		expires = d.time()
@@ -411,7 +385,7 @@ func (d *decoder) newMessage() *Message {
 	if bits&bitOrigin != 0 {
 		from = d.origin()
 	}
-	if d.image == nil || d.bad {
+	if d.image == nil || d.short {
 		return nil
 	}
 	all := string(b)
@@ -495,7 +469,7 @@ func (d *decoder) change() {
 			d.image.CursorDone(id, n)
 		}
 	default:
-		d.bad = true
+		d.short = true
 	}
 }
 
@@ -511,7 +485,7 @@ func (d *decoder) deliver(known bool) {
 	id, number, bits, mid := d.client(), d.number(64), d.byte(), uint16(d.number(16))
 	v := Delivery{Number: number, ID: mid, QoS: bits & 3, Retain: bits&bitRetain != 0, State: State(bits >> bitState)}
 	if bits&3 == 3 || v.State > Released {
-		d.bad = true
+		d.short = true
 		return
 	}
 	if !known {
@@ -561,7 +535,7 @@ func (d *decoder) cursor() {
 			c.Early = was.Early[:min(kept, uint64(len(was.Early)))]
 		}
 	}
-	for ; added > 0 && !d.bad; added-- {
+	for ; added > 0 && !d.short; added-- {
 		if topic := d.text(); d.image != nil {
 			c.Early = append(c.Early, topic)
 		}
