@@ -255,7 +255,6 @@ func TestLogFileFailureLosesNothing(t *testing.T) {
 // A failure that is heard of late must not silence the options that came after.
 func TestLogFailureOfOldOptions(t *testing.T) {
 	f := newLogFixture(t, LogOptions{File: filepath.Join(t.TempDir(), "missing", "x"), Classes: LogDefault})
-	f.err.Reset()
 	f.Configure(LogOptions{Stdout: true, Classes: LogDefault})
 	f.Logf(core.LogNotice, "seen")
 	f.Sync()
