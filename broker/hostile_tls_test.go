@@ -39,7 +39,7 @@ func TestHalfOpenTLS(t *testing.T) {
 	limit.Cur = limit.Max
 	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	if int(limit.Cur) < n+500 {
-		t.Skip("the limit of open files is too low")
+		missing(t, "a limit of enough open files")
 	}
 	a, conf := secured(t)
 	s := serve(t, conf+"connection_messages false\n")

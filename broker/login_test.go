@@ -168,7 +168,7 @@ func TestLoginBeside(t *testing.T) {
 	joe.write(append(joe.encode("CONNECT clean user=joe password=secret"), joe.encode("PUBLISH t 'x'")...))
 	a.lives()
 	if s.count(" as joe ") != 0 {
-		t.Skip("the login was too quick to see anything")
+		t.Log("the login was over first: this run shows the order only")
 	}
 	joe.expect("CONNACK 00")
 	joe.send("PUBLISH t 'y'")

@@ -86,7 +86,7 @@ func TestBecome(t *testing.T) {
 	needRoot(t)
 	u, err := user.Lookup("nobody")
 	if err != nil {
-		t.Skip("there is no nobody")
+		missing(t, "the user nobody")
 	}
 	groups, err := u.GroupIds()
 	if err != nil {
@@ -146,7 +146,7 @@ func TestBecomeInBackground(t *testing.T) {
 	needRoot(t)
 	u, err := user.Lookup("nobody")
 	if err != nil {
-		t.Skip("there is no nobody")
+		missing(t, "the user nobody")
 	}
 	dir := openFolder(t)
 	pipe := filepath.Join(dir, "log")

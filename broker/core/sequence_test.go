@@ -24,7 +24,7 @@ type sequenceLink struct {
 	version packet.Version  // what it sends, and what it understands
 	buf     []byte          // received, and no whole packet yet
 	welcome bool            // CONNACK has come
-	todo    []packet.Packet // the acknowledgements that it owes
+	owed    []packet.Packet // the acknowledgements that it owes
 }
 
 // What packets are made of. Much of it is legal.
@@ -128,9 +128,9 @@ func (s *sequence) step() error {
 	case 23:
 		return s.Command("config", pick(s, sequenceSettings))
 	}
-	if kind >= 10 && kind < 14 && len(l.todo) > 0 && !s.odd() {
-		ack := l.todo[0]
-		l.todo = l.todo[1:]
+	if kind >= 10 && kind < 14 && len(l.owed) > 0 && !s.odd() {
+		ack := l.owed[0]
+		l.owed = l.owed[1:]
 		return s.Send(slot(i), ack.Append(nil, l.version))
 	}
 	return s.Send(slot(i), s.bytes(kind, l.version))
@@ -338,7 +338,7 @@ func (l *sequenceLink) owe(p *packet.Packet) {
 	default:
 		return
 	}
-	l.todo = append(l.todo, packet.Packet{Type: answer, ID: p.ID})
+	l.owed = append(l.owed, packet.Packet{Type: answer, ID: p.ID})
 }
 
 // FuzzSequence: whatever clients do in whatever order, the broker's state is sound

@@ -69,7 +69,7 @@ type simConn struct {
 	sent    Time // when CONNECT was
 	window  int
 	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
-	todo    []simAnswer
+	owed    []simAnswer
 	asked   map[uint16]*simAsk
 	pings   [][]*simMsg // QoS 0 messages in front of each PINGREQ
 	plain   []*simMsg   // and since the last
@@ -493,12 +493,12 @@ func (cn *simConn) resolve(p *packet.Packet) bool {
 	return len(p.Topic) > 0
 }
 
-func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.todo = append(cn.todo, simAnswer{p, o}) }
+func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }
 
 // pay sends the first of the answers that are owed.
 func (cn *simConn) pay() {
-	a := cn.todo[0]
-	cn.todo = cn.todo[1:]
+	a := cn.owed[0]
+	cn.owed = cn.owed[1:]
 	switch a.p.Type {
 	case packet.Puback, packet.Pubcomp:
 		delete(cn.open, a.p.ID)

@@ -538,7 +538,7 @@ func (w *simWorld) do(a *simAct) {
 		}
 	case simPay:
 		for range 1 + d.n(6) {
-			if ready && len(cn.todo) > 0 {
+			if ready && len(cn.owed) > 0 {
 				cn.pay()
 			}
 		}
@@ -640,7 +640,7 @@ func (w *simWorld) calm() {
 				w.notice(cn)
 				continue
 			}
-			for len(cn.todo) > 0 {
+			for len(cn.owed) > 0 {
 				cn.pay()
 			}
 			busy = busy || len(cn.up) > 0
@@ -656,7 +656,7 @@ func (w *simWorld) calm() {
 			if cn := c.conn; cn != nil {
 				busy = busy || len(cn.down) > 0
 				w.down(cn, len(cn.down))
-				busy = busy || len(cn.todo) > 0
+				busy = busy || len(cn.owed) > 0
 			}
 		}
 		if w.err != nil || !busy && w.b.Next() > w.now && w.b.safe == w.b.pos && w.b.down == packet.Success {
