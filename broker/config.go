@@ -2,6 +2,7 @@ package broker
 
 import (
 	"midge/broker/core"
+	"midge/broker/logging"
 	"midge/conf"
 )
 
@@ -56,8 +57,8 @@ func coreListener(l *conf.Listener) *core.Listener {
 }
 
 // logOptions is the part of the configuration that the log wants.
-func logOptions(c *conf.Config, o Options) LogOptions {
-	return LogOptions{
+func logOptions(c *conf.Config, o Options) logging.Options {
+	return logging.Options{
 		Stdout:          c.LogDest&conf.ToStdout != 0,
 		Stderr:          c.LogDest&conf.ToStderr != 0,
 		File:            c.LogFile,

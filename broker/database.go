@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"midge/broker/core"
+	"midge/broker/logging"
 	"midge/conf"
 	"midge/persist"
 )
@@ -122,7 +123,7 @@ func (s *Server) startStore() {
 }
 
 // sayRestored is mosquitto's account of what was read.
-func sayRestored(log *Log, im *persist.Image) {
+func sayRestored(log *logging.Log, im *persist.Image) {
 	messages := make(map[*persist.Message]struct{})
 	queued := 0
 	for s := range im.Sessions() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"midge/broker/logging"
 	"midge/conf"
 )
 
@@ -43,7 +44,7 @@ func TestWatchdog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := NewLog(LogOptions{}, time.Now)
+	log := logging.New(logging.Options{}, time.Now)
 	defer log.Close()
 	s, err := newServer(c, Options{}, log)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"midge/broker/logging"
 	"midge/conf"
 )
 
@@ -15,7 +16,7 @@ import (
 // that are open, nor of what clients were under who are gone.
 func TestPlansLeaveNothing(t *testing.T) {
 	dir := t.TempDir()
-	log := NewLog(LogOptions{}, time.Now)
+	log := logging.New(logging.Options{}, time.Now)
 	defer log.Close()
 	c, _, err := conf.Load(nil)
 	if err != nil {

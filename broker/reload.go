@@ -8,6 +8,7 @@ import (
 
 	"midge/auth"
 	"midge/broker/core"
+	"midge/broker/logging"
 	"midge/conf"
 	"midge/packet"
 	"midge/persist"
@@ -295,7 +296,7 @@ func (s *Server) apply(p *plan, now core.Time) {
 }
 
 // report logs why a start or a reload is no good, and gives the exit status.
-func report(log *Log, err error) int {
+func report(log *logging.Log, err error) int {
 	bad := complete(err)
 	sayLines(log, bad.Lines)
 	return bad.Code
@@ -319,7 +320,7 @@ func complete(err error) *conf.Error {
 }
 
 // sayLines logs lines of the configuration's.
-func sayLines(log *Log, lines []conf.Line) {
+func sayLines(log *logging.Log, lines []conf.Line) {
 	for _, l := range lines {
 		log.Logf(logClasses(l.Class), "%s", l.Text)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"midge/broker/core"
+	"midge/broker/logging"
 	"midge/broker/loop"
 	"midge/broker/process"
 	"midge/conf"
@@ -41,10 +42,10 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
 	process.HeedMemoryLimit()
-	logging := logOptions(c, o)
+	options := logOptions(c, o)
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {
-			sayEarly(logging, "Error: Unable to write pid file.")
+			sayEarly(options, "Error: Unable to write pid file.")
 			return ExitPidFile
 		}
 		defer func() {
@@ -53,7 +54,7 @@ func Run(c *conf.Config, o Options) (status int) {
 			}
 		}()
 	}
-	log := NewLog(logging, time.Now)
+	log := logging.New(options, time.Now)
 	defer log.Close()
 	log.Sync()
 	sayStart(log, c, Compatible(o.Version))
@@ -129,7 +130,7 @@ func (s *Server) beside(f func() error) (err error, done bool) {
 }
 
 // sayStart writes the lines before the listeners are opened.
-func sayStart(log *Log, c *conf.Config, version string) {
+func sayStart(log *logging.Log, c *conf.Config, version string) {
 	log.Logf(core.LogInfo, "Info: running mosquitto as %s.", process.WhoAmI())
 	log.Logf(core.LogInfo, "mosquitto version %s starting", version)
 	sayLoaded(log, c)
@@ -146,7 +147,7 @@ func sayStart(log *Log, c *conf.Config, version string) {
 
 // sayLocalOnly says who can connect while no listener is configured, and which lines
 // let others: who is sent away by the system leaves no trace in the log.
-func sayLocalOnly(log *Log) {
+func sayLocalOnly(log *logging.Log) {
 	log.Logf(core.LogWarning, "Starting in local only mode. Connections will only be possible from clients running on this machine.")
 	log.Logf(core.LogWarning, "Create a configuration file which defines a listener to allow remote access.")
 	log.Logf(core.LogWarning, "For more details see https://mosquitto.org/documentation/authentication-methods/")
@@ -156,7 +157,7 @@ func sayLocalOnly(log *Log) {
 }
 
 // sayLoaded says which configuration is in force.
-func sayLoaded(log *Log, c *conf.Config) {
+func sayLoaded(log *logging.Log, c *conf.Config) {
 	if c.File != "" {
 		log.Logf(core.LogInfo, "Config loaded from %s.", c.File)
 	} else {
@@ -165,9 +166,9 @@ func sayLoaded(log *Log, c *conf.Config) {
 }
 
 // sayEarly logs an error before the log's destinations are opened: to stderr.
-func sayEarly(o LogOptions, text string) {
+func sayEarly(o logging.Options, text string) {
 	o.Stdout, o.Stderr, o.File, o.Syslog, o.Topic = false, true, "", false, false
-	log := NewLog(o, time.Now)
+	log := logging.New(o, time.Now)
 	log.Logf(core.LogError, "%s", text)
 	log.Close()
 }

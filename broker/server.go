@@ -19,7 +19,7 @@
 //	hosts.allow       reading them, names of hosts (guard.go)
 //	configuration     reading and checking it (reload.go), files that changed (files.go)
 //	durable state     the journal and snapshots (persist; database.go)
-//	log               its destinations (logwriter.go, syslog.go)
+//	log               its destinations (logging)
 //	service manager   what systemd is told (notify.go)
 package broker
 
@@ -33,6 +33,7 @@ import (
 	crand "crypto/rand"
 
 	"midge/broker/core"
+	"midge/broker/logging"
 	"midge/broker/loop"
 	"midge/conf"
 	"midge/persist"
@@ -44,7 +45,7 @@ type Server struct {
 	started  *conf.Config // what was in force first
 	options  Options
 	version  string
-	log      *Log
+	log      *logging.Log
 	db       *database // nil without persistence
 	poll     *loop.Poller
 	core     *core.Broker
@@ -85,7 +86,7 @@ type Server struct {
 }
 
 // newServer makes a server that does not listen yet.
-func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
+func newServer(c *conf.Config, o Options, log *logging.Log) (*Server, error) {
 	rules := &plan{conf: c, ports: o.Ports}
 	if err := rules.readACLs(); err != nil { // before all else: they hold for what an earlier broker has left
 		return nil, err
@@ -116,7 +117,7 @@ func newServer(c *conf.Config, o Options, log *Log) (*Server, error) {
 	}
 	s.core = core.New(coreConfig(c, s.version, rules.accesses.away), core.Options{Log: log, Rand: newRand(), Control: s.control, Recorder: s.recorder()}, s.now())
 	s.startStore()
-	log.public.to = s.core
+	log.PublishBy(s.core)
 	s.logins = s.newLogins()
 	s.files = newFileWatch(func(names []string) { poll.Post(func() { s.refresh(names) }) })
 	return s, nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"midge/broker/logging"
 	"midge/conf"
 	"midge/packet"
 	"midge/persist"
@@ -104,7 +105,7 @@ func serveBy(t *testing.T, text string, work func(*Server) int) *inside {
 		t.Fatal(err)
 	}
 	in := &inside{T: t, disk: new(slowDisk), addr: addr}
-	log := NewLog(LogOptions{}, time.Now)
+	log := logging.New(logging.Options{}, time.Now)
 	s, err := newServer(c, Options{Version: "test", disk: func(f persist.Folder) persist.Disk {
 		in.disk.Disk = f
 		return in.disk

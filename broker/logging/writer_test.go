@@ -1,4 +1,4 @@
-package broker
+package logging
 
 import (
 	"bufio"
@@ -16,14 +16,14 @@ import (
 
 // A pipe that nobody reads: the loop goes on, memory stays bounded, and later
 // one line says how many are missing.
-func TestLogBlockedPipe(t *testing.T) {
+func TestBlockedPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
 	const limit, total = 256 << 10, 20000
-	l := newLog(LogOptions{Stdout: true, Classes: LogDefault}, time.Now, w, io.Discard, limit)
+	l := newLog(Options{Stdout: true, Classes: usual}, time.Now, w, io.Discard, limit)
 	pad := strings.Repeat("x", 50)
 	for i := range total {
 		l.Logf(core.LogNotice, "%d %s", i, pad)
@@ -73,14 +73,14 @@ func TestLogBlockedPipe(t *testing.T) {
 }
 
 // A full backlog that has been written meanwhile costs no line.
-func TestLogBacklogIsLookedAtAgain(t *testing.T) {
+func TestBacklogIsLookedAtAgain(t *testing.T) {
 	var out bytes.Buffer
 	const limit = 16 << 10
-	l := newLog(LogOptions{Stdout: true, Classes: LogDefault}, time.Now, &out, io.Discard, limit)
+	l := newLog(Options{Stdout: true, Classes: usual}, time.Now, &out, io.Discard, limit)
 	defer l.Close()
 	lines := 0
 	for range 50 {
-		for len(l.buf)+l.backlog+logLineMax+1 <= limit {
+		for len(l.buf)+l.backlog+lineMax+1 <= limit {
 			l.Logf(core.LogNotice, "line")
 			lines++
 		}
@@ -94,16 +94,16 @@ func TestLogBacklogIsLookedAtAgain(t *testing.T) {
 }
 
 // A burst within one turn is handed over in pieces, in order.
-func TestLogLongTurn(t *testing.T) {
+func TestLongTurn(t *testing.T) {
 	var out bytes.Buffer
-	l := newLog(LogOptions{Stdout: true, Classes: LogDefault}, time.Now, &out, io.Discard, logBacklogMax)
+	l := newLog(Options{Stdout: true, Classes: usual}, time.Now, &out, io.Discard, backlogMax)
 	defer l.Close()
 	const total = 10000
 	var want bytes.Buffer
 	for i := range total {
 		l.Logf(core.LogNotice, "line %d of a long turn", i)
 		fmt.Fprintf(&want, "line %d of a long turn\n", i)
-		if cap(l.buf) > 2*logJobSize {
+		if cap(l.buf) > 2*jobSize {
 			t.Fatalf("the buffer has grown to %d bytes", cap(l.buf))
 		}
 	}
@@ -129,10 +129,10 @@ func (f *flaky) Write(p []byte) (int, error) {
 	return n, errors.New("disk full")
 }
 
-func TestLogDiskFull(t *testing.T) {
+func TestDiskFull(t *testing.T) {
 	var out flaky
 	var other bytes.Buffer
-	l := newLog(LogOptions{Stdout: true, Stderr: true, Classes: LogDefault}, time.Now, &out, &other, logBacklogMax)
+	l := newLog(Options{Stdout: true, Stderr: true, Classes: usual}, time.Now, &out, &other, backlogMax)
 	defer l.Close()
 	l.Logf(core.LogNotice, "one")
 	l.Sync()
@@ -156,8 +156,8 @@ func TestLogDiskFull(t *testing.T) {
 }
 
 // Two buffers are enough when the goroutine keeps up.
-func TestLogReusesBuffers(t *testing.T) {
-	l := newLog(LogOptions{Stdout: true, Classes: LogDefault}, time.Now, io.Discard, io.Discard, logBacklogMax)
+func TestReusesBuffers(t *testing.T) {
+	l := newLog(Options{Stdout: true, Classes: usual}, time.Now, io.Discard, io.Discard, backlogMax)
 	defer l.Close()
 	buffers := map[*byte]bool{}
 	for range 50 {
@@ -177,7 +177,7 @@ func BenchmarkLog(b *testing.B) {
 		class core.Class
 	}{{"logged", core.LogNotice}, {"unwanted", core.LogDebug}} {
 		b.Run(c.name, func(b *testing.B) {
-			l := newLog(LogOptions{Stdout: true, Classes: LogDefault, Timestamp: true}, time.Now, io.Discard, io.Discard, logBacklogMax)
+			l := newLog(Options{Stdout: true, Classes: usual, Timestamp: true}, time.Now, io.Discard, io.Discard, backlogMax)
 			defer l.Close()
 			b.ReportAllocs()
 			for b.Loop() {

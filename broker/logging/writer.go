@@ -1,4 +1,4 @@
-package broker
+package logging
 
 import (
 	"bytes"
@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// logJobSize is how many bytes of lines are written at a time, and how large
+	// jobSize is how many bytes of lines are written at a time, and how large
 	// a buffer may be kept.
-	logJobSize = 64 << 10
+	jobSize = 64 << 10
 
-	// logJobsKept is the length that the list of jobs may keep after a burst.
-	logJobsKept = 16
+	// jobsKept is the length that the list of jobs may keep after a burst.
+	jobsKept = 16
 )
 
-// logWriter writes lines on a goroutine of its own, so that a slow disk or a
+// writer writes lines on a goroutine of its own, so that a slow disk or a
 // pipe that nobody reads stops no one else. Work is queued by the loop and done
 // in order:
 //
@@ -28,36 +28,36 @@ const (
 //
 // The destinations of one batch of lines are written one after the other, so
 // the slowest of them sets the pace of all.
-type logWriter struct {
+type writer struct {
 	stdout, stderr io.Writer
 	wake           chan struct{} // of one place: there is something in queue
 
 	mu      sync.Mutex
-	queue   []logJob
-	spare   []byte     // a written buffer, to be filled again; nil if there is none
-	levels  []byte     // another one, of levels
-	backlog int        // bytes that were put and are not written yet
-	lost    int        // lines that could not be written, known since writing works again
-	failed  *logTarget // the last target, if its file could not be opened
+	queue   []job
+	spare   []byte  // a written buffer, to be filled again; nil if there is none
+	levels  []byte  // another one, of levels
+	backlog int     // bytes that were put and are not written yet
+	lost    int     // lines that could not be written, known since writing works again
+	failed  *target // the last target, if its file could not be opened
 
-	sinks []logSink // where lines go now; run's own
-	file  *os.File  // the one of sinks that is to be closed, if any; run's own
+	sinks []sink   // where lines go now; run's own
+	file  *os.File // the one of sinks that is to be closed, if any; run's own
 
 	syslog *syslog  // nil where lines do not go there; run's own
 	socket []string // where it listens, the first that does
 	prefix string   // of lines of the writer's own
 }
 
-// logJob is one step of work; one of its fields is set.
-type logJob struct {
+// job is one step of work; one of its fields is set.
+type job struct {
 	lines  []byte          // whole lines to write
 	levels []byte          // with syslog: the severity of each
-	target *logTarget      // destinations to write to from here on
+	target *target         // destinations to write to from here on
 	done   chan<- struct{} // closed when all before it is done
 }
 
-// logTarget is a set of destinations. It is immutable.
-type logTarget struct {
+// target is a set of destinations. It is immutable.
+type target struct {
 	stdout, stderr bool
 	file           string // path, "" for none
 	followLinks    bool   // the file may be a symbolic link
@@ -66,55 +66,55 @@ type logTarget struct {
 	prefix         string // of the line that says that file cannot be opened
 }
 
-// logSink is one destination.
-type logSink struct {
+// sink is one destination.
+type sink struct {
 	w    io.Writer
 	lost int  // lines since writing to it began to fail
 	torn bool // the last byte that it took was not the end of a line
 }
 
-func newLogWriter(stdout, stderr io.Writer) *logWriter {
-	w := &logWriter{stdout: stdout, stderr: stderr, wake: make(chan struct{}, 1), socket: syslogSockets()}
+func newWriter(stdout, stderr io.Writer) *writer {
+	w := &writer{stdout: stdout, stderr: stderr, wake: make(chan struct{}, 1), socket: syslogSockets()}
 	go w.run()
 	return w
 }
 
 // put queues lines, which must end with a newline, and the levels that belong to
 // them, if any. It returns buffers to use instead of theirs.
-func (w *logWriter) put(lines, levels []byte) (emptyLines, emptyLevels []byte) {
+func (w *writer) put(lines, levels []byte) (emptyLines, emptyLevels []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.backlog += len(lines)
-	if n := len(w.queue); n > 0 && len(w.queue[n-1].lines) > 0 && len(w.queue[n-1].lines)+len(lines) <= logJobSize {
+	if n := len(w.queue); n > 0 && len(w.queue[n-1].lines) > 0 && len(w.queue[n-1].lines)+len(lines) <= jobSize {
 		last := &w.queue[n-1]
 		last.lines = append(last.lines, lines...)
 		last.levels = append(last.levels, levels...)
 		return lines[:0], levels[:0]
 	}
-	w.add(logJob{lines: lines, levels: levels})
+	w.add(job{lines: lines, levels: levels})
 	emptyLines, emptyLevels = w.spare, w.levels
 	w.spare, w.levels = nil, nil
 	return emptyLines, emptyLevels
 }
 
 // open queues a change of destinations.
-func (w *logWriter) open(t *logTarget) {
+func (w *writer) open(t *target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.add(logJob{target: t})
+	w.add(job{target: t})
 }
 
 // sync returns a channel that is closed once all queued so far is done.
-func (w *logWriter) sync() <-chan struct{} {
+func (w *writer) sync() <-chan struct{} {
 	done := make(chan struct{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.add(logJob{done: done})
+	w.add(job{done: done})
 	return done
 }
 
 // add appends to queue and wakes run; mu is held.
-func (w *logWriter) add(j logJob) {
+func (w *writer) add(j job) {
 	w.queue = append(w.queue, j)
 	select {
 	case w.wake <- struct{}{}:
@@ -124,27 +124,27 @@ func (w *logWriter) add(j logJob) {
 
 // stop ends the goroutine when all queued so far is done. Nothing may be
 // queued after it.
-func (w *logWriter) stop() {
+func (w *writer) stop() {
 	close(w.wake)
 }
 
-// logState is what run has to tell.
-type logState struct {
-	backlog int        // bytes not written yet
-	lost    int        // lines lost, each told once
-	failed  *logTarget // as in logWriter
+// state is what run has to tell.
+type state struct {
+	backlog int     // bytes not written yet
+	lost    int     // lines lost, each told once
+	failed  *target // as in writer
 }
 
-func (w *logWriter) state() logState {
+func (w *writer) state() state {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := logState{backlog: w.backlog, lost: w.lost, failed: w.failed}
+	s := state{backlog: w.backlog, lost: w.lost, failed: w.failed}
 	w.lost = 0
 	return s
 }
 
-func (w *logWriter) run() {
-	var jobs []logJob
+func (w *writer) run() {
+	var jobs []job
 	for range w.wake {
 		jobs = w.take(jobs)
 		for i := range jobs {
@@ -156,9 +156,9 @@ func (w *logWriter) run() {
 }
 
 // take swaps the jobs that are done for those in queue.
-func (w *logWriter) take(done []logJob) []logJob {
+func (w *writer) take(done []job) []job {
 	clear(done)
-	if cap(done) > logJobsKept {
+	if cap(done) > jobsKept {
 		done = nil
 	}
 	w.mu.Lock()
@@ -168,7 +168,7 @@ func (w *logWriter) take(done []logJob) []logJob {
 	return jobs
 }
 
-func (w *logWriter) do(j *logJob) {
+func (w *writer) do(j *job) {
 	switch {
 	case j.target != nil:
 		w.reopen(j.target)
@@ -181,7 +181,7 @@ func (w *logWriter) do(j *logJob) {
 
 // write gives lines to every destination. What one of them does not take is
 // lost to it, and is counted once it takes lines again.
-func (w *logWriter) write(lines, levels []byte) {
+func (w *writer) write(lines, levels []byte) {
 	lost := 0
 	for i := range w.sinks {
 		lost += w.sinks[i].write(lines)
@@ -196,13 +196,13 @@ func (w *logWriter) write(lines, levels []byte) {
 	defer w.mu.Unlock()
 	w.backlog -= len(lines)
 	w.lost += lost
-	if cap(lines) <= 2*logJobSize {
+	if cap(lines) <= 2*jobSize {
 		w.spare, w.levels = lines[:0], levels[:0]
 	}
 }
 
 // write returns how many lines were lost before this one got through.
-func (s *logSink) write(lines []byte) (lost int) {
+func (s *sink) write(lines []byte) (lost int) {
 	if s.torn {
 		if _, err := s.w.Write([]byte("\n")); err == nil {
 			s.torn = false
@@ -222,17 +222,17 @@ func (s *logSink) write(lines []byte) (lost int) {
 
 // reopen makes t the destinations. If its file cannot be opened, stderr stands
 // in for all of them.
-func (w *logWriter) reopen(t *logTarget) {
+func (w *writer) reopen(t *target) {
 	w.closeFile()
 	w.closeSyslog()
 	w.sinks = nil
-	failed, err := (*logTarget)(nil), error(nil)
+	failed, err := (*target)(nil), error(nil)
 	if t.file != "" {
 		w.file, err = t.openFile()
 	}
 	if err != nil {
 		failed = t
-		w.sinks = []logSink{{w: w.stderr}}
+		w.sinks = []sink{{w: w.stderr}}
 		w.sinks[0].write(t.complain(err))
 	} else {
 		w.sinks = w.sinksOf(t)
@@ -245,28 +245,28 @@ func (w *logWriter) reopen(t *logTarget) {
 	w.failed = failed
 }
 
-func (w *logWriter) sinksOf(t *logTarget) []logSink {
-	var sinks []logSink
+func (w *writer) sinksOf(t *target) []sink {
+	var sinks []sink
 	if t.stdout {
-		sinks = append(sinks, logSink{w: w.stdout})
+		sinks = append(sinks, sink{w: w.stdout})
 	}
 	if t.stderr {
-		sinks = append(sinks, logSink{w: w.stderr})
+		sinks = append(sinks, sink{w: w.stderr})
 	}
 	if w.file != nil {
-		sinks = append(sinks, logSink{w: w.file})
+		sinks = append(sinks, sink{w: w.file})
 	}
 	return sinks
 }
 
-func (w *logWriter) closeSyslog() {
+func (w *writer) closeSyslog() {
 	if w.syslog != nil {
 		w.syslog.close()
 		w.syslog = nil
 	}
 }
 
-func (w *logWriter) closeFile() {
+func (w *writer) closeFile() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
@@ -275,7 +275,7 @@ func (w *logWriter) closeFile() {
 
 // openFile opens the file to append to it, readable by the owner only if it is
 // new.
-func (t *logTarget) openFile() (*os.File, error) {
+func (t *target) openFile() (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	if !t.followLinks {
 		flags |= syscall.O_NOFOLLOW
@@ -284,7 +284,7 @@ func (t *logTarget) openFile() (*os.File, error) {
 }
 
 // complain is what is said when openFile failed.
-func (t *logTarget) complain(err error) []byte {
+func (t *target) complain(err error) []byte {
 	line := fmt.Appendf(nil, "%sError: Unable to open log file %s for writing.\n", t.prefix, t.file)
 	if errors.Is(err, syscall.ELOOP) {
 		line = fmt.Appendf(line, "%sError: %s is a symbolic link.\n", t.prefix, t.file)

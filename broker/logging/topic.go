@@ -1,4 +1,4 @@
-package broker
+package logging
 
 import "midge/broker/core"
 
@@ -6,34 +6,38 @@ import "midge/broker/core"
 // core logs in the middle of what it does, so they are gathered and published when
 // the turn has come to its end. Without a subscriber none is even made.
 
-// logTopics are the classes that have a topic: debug lines would each cause the
+// topicClasses are the classes that have a topic: debug lines would each cause the
 // next.
-const logTopics = logAll &^ (core.LogDebug | core.LogInternal)
+const topicClasses = allClasses &^ (core.LogDebug | core.LogInternal)
 
-// logPublicMax bounds the bytes of lines of one turn that are published.
-const logPublicMax = 1 << 20
+// publicMax bounds the bytes of lines of one turn that are published.
+const publicMax = 1 << 20
 
-// public takes the lines that are published. core.Broker is one.
-type public interface {
+// Publisher takes the lines that are published. core.Broker is one.
+type Publisher interface {
 	HearsLog() bool // somebody is subscribed
 	PublishLog(c core.Class, line []byte, now core.Time)
 }
 
 // published is what Log has for its topics.
 type published struct {
-	to      public     // nil before the broker is made
-	wanted  core.Class // the classes that are published
-	lines   []logLine  // to be published
-	buf     []byte     // where they are
-	speaks  bool       // they are being published
-	skipped int        // lines for which there was no room
+	to      Publisher    // nil before the broker is made
+	wanted  core.Class   // the classes that are published
+	lines   []publicLine // to be published
+	buf     []byte       // where they are
+	speaks  bool         // they are being published
+	skipped int          // lines for which there was no room
 }
 
-// logLine is a line in published.buf.
-type logLine struct {
+// publicLine is a line in published.buf.
+type publicLine struct {
 	class      core.Class
 	start, end int
 }
+
+// PublishBy has the lines for topics published by p from now on; without one there
+// are none.
+func (l *Log) PublishBy(p Publisher) { l.public.to = p }
 
 func (p *published) off() { p.wanted = 0 }
 
@@ -47,13 +51,13 @@ func (l *Log) hears(c core.Class) bool {
 // announce keeps a line to be published.
 func (l *Log) announce(c core.Class, format string, args ...any) {
 	p := &l.public
-	if len(p.buf) > logPublicMax {
+	if len(p.buf) > publicMax {
 		p.skipped++
 		return
 	}
 	start := len(p.buf)
 	p.buf = l.appendLine(p.buf, format, args...)
-	p.lines = append(p.lines, logLine{c, start, len(p.buf)})
+	p.lines = append(p.lines, publicLine{c, start, len(p.buf)})
 }
 
 // Unpublished says that Publish has something to do.
@@ -70,7 +74,7 @@ func (l *Log) Publish(now core.Time) {
 		p.skipped, p.buf = 0, p.buf[:len(p.buf):len(p.buf)]
 		start := len(p.buf)
 		p.buf = l.appendLine(p.buf, "Warning: %d log lines were not published, there were too many at once.", n)
-		p.lines = append(p.lines, logLine{core.LogWarning, start, len(p.buf)})
+		p.lines = append(p.lines, publicLine{core.LogWarning, start, len(p.buf)})
 	}
 	p.speaks = true
 	for _, line := range p.lines {
@@ -78,7 +82,7 @@ func (l *Log) Publish(now core.Time) {
 	}
 	p.speaks = false
 	p.lines = p.lines[:0]
-	if p.buf = p.buf[:0]; cap(p.buf) > logJobSize {
+	if p.buf = p.buf[:0]; cap(p.buf) > jobSize {
 		p.lines, p.buf = nil, nil
 	}
 }

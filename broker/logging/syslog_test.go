@@ -1,4 +1,4 @@
-package broker
+package logging
 
 import (
 	"bytes"
@@ -62,10 +62,10 @@ func (d *daemon) expect(want ...string) {
 }
 
 // syslogFixture is a log to syslog at sockets of its own.
-func syslogFixture(t *testing.T, o LogOptions, stderr io.Writer, sockets ...string) *Log {
+func syslogFixture(t *testing.T, o Options, stderr io.Writer, sockets ...string) *Log {
 	o.Syslog = true
 	moment := time.Date(2023, 11, 14, 23, 13, 20, 5e8, time.FixedZone("CET", 3600))
-	l := &Log{now: func() time.Time { return moment }, writer: newLogWriter(io.Discard, stderr), limit: logBacklogMax}
+	l := &Log{now: func() time.Time { return moment }, writer: newWriter(io.Discard, stderr), limit: backlogMax}
 	l.writer.socket = sockets
 	l.Configure(o)
 	t.Cleanup(l.Close)
@@ -76,7 +76,7 @@ func syslogFixture(t *testing.T, o LogOptions, stderr io.Writer, sockets ...stri
 func TestSyslog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := newDaemon(t, path)
-	l := syslogFixture(t, LogOptions{Facility: 3, Classes: logAll, Timestamp: true}, io.Discard, path+".missing", path)
+	l := syslogFixture(t, Options{Facility: 3, Classes: allClasses, Timestamp: true}, io.Discard, path+".missing", path)
 	want := []string{"<27>", "<28>", "<29>", "<30>", "<31>", "<29>", "<29>", "<31>", "<27>"}
 	for i := range want {
 		l.Logf(core.Class(1)<<i, "line %d", i)
@@ -87,7 +87,7 @@ func TestSyslog(t *testing.T) {
 	}
 	l.Flush()
 	d.expect(want...)
-	l.Configure(LogOptions{Syslog: true, Facility: 23, Classes: LogDefault})
+	l.Configure(Options{Syslog: true, Facility: 23, Classes: usual})
 	l.Logf(core.LogDebug, "not wanted")
 	l.Logf(core.LogNotice, "%s", strings.Repeat("x", 2000))
 	l.Logf(core.LogError, "a\nb")
@@ -100,7 +100,7 @@ func TestSyslog(t *testing.T) {
 func TestSyslogRestarts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	var stderr bytes.Buffer
-	l := syslogFixture(t, LogOptions{Facility: 3, Classes: LogDefault}, &stderr, path)
+	l := syslogFixture(t, Options{Facility: 3, Classes: usual}, &stderr, path)
 	for round := range 2 {
 		d := newDaemon(t, path)
 		l.Logf(core.LogNotice, "%d", round)
@@ -130,7 +130,7 @@ func TestSyslogRestarts(t *testing.T) {
 func TestSyslogStuck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := newDaemon(t, path)
-	l := syslogFixture(t, LogOptions{Facility: 3, Stderr: true, Classes: LogDefault}, io.Discard, path)
+	l := syslogFixture(t, Options{Facility: 3, Stderr: true, Classes: usual}, io.Discard, path)
 	l.Sync()
 	l.writer.syslog.patience = 50 * time.Millisecond
 	const lines = 400 // more than a socket holds

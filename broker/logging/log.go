@@ -1,4 +1,14 @@
-package broker
+// Package logging is the broker's log: lines of classes, in mosquitto's shape, to
+// stdout, stderr, a file, syslog and topics.
+//
+// The loop logs with Logf, which gathers lines, and at the end of its turn calls
+// Publish and Flush. A goroutine writes what was flushed, so that no destination can
+// hold the loop up (writer.go). Begin with Options and Log.
+//
+// It is not where lines are worded, nor who decides about levels: core and broker say
+// what they have to say, and Options comes from the configuration. Messages before the
+// log is open are main's.
+package logging
 
 import (
 	"fmt"
@@ -10,35 +20,30 @@ import (
 	"midge/broker/core"
 )
 
-const (
-	// LogDefault is the set of classes that are logged where nothing else is
-	// configured.
-	LogDefault = core.LogError | core.LogWarning | core.LogNotice | core.LogInfo
-
-	logAll = core.LogInternal<<1 - 1
-)
+// allClasses are the classes there are.
+const allClasses = core.LogInternal<<1 - 1
 
 const (
-	// logLineMax is the length, in bytes, at which a line is cut: prefix
+	// lineMax is the length, in bytes, at which a line is cut: prefix
 	// included, newline not.
-	logLineMax = 999
+	lineMax = 999
 
-	// logBacklogMax bounds the bytes that wait to be written.
-	logBacklogMax = 4 << 20
+	// backlogMax bounds the bytes that wait to be written.
+	backlogMax = 4 << 20
 
-	// logSyncMax bounds the wait of Sync.
-	logSyncMax = 5 * time.Second
+	// syncMax bounds the wait of Sync.
+	syncMax = 5 * time.Second
 )
 
-// LogOptions says what is logged, where and in which shape. With no
+// Options says what is logged, where and in which shape. With no
 // destination at all nothing is logged (log_dest none).
-type LogOptions struct {
+type Options struct {
 	Stdout, Stderr bool
 	File           string // path, appended to and created with mode 0600; "" for none
 	FollowLinks    bool   // File may be a symbolic link
 	Syslog         bool
 	Facility       int  // of Syslog, by its number
-	Topic          bool // lines are published, see Log.Publish
+	Topic          bool // lines are published, see Log.PublishBy
 
 	Classes core.Class // log_type
 	Verbose bool       // -v: all classes, whatever Classes says
@@ -49,18 +54,18 @@ type LogOptions struct {
 }
 
 // classes is the set that o comes to.
-func (o *LogOptions) classes() core.Class {
+func (o *Options) classes() core.Class {
 	switch {
 	case o.Quiet, !o.written() && !o.Topic:
 		return 0
 	case o.Verbose:
-		return logAll
+		return allClasses
 	}
 	return o.Classes
 }
 
 // written says that there is a destination beside the topics.
-func (o *LogOptions) written() bool {
+func (o *Options) written() bool {
 	return o.Stdout || o.Stderr || o.Syslog || o.File != ""
 }
 
@@ -71,11 +76,11 @@ func (o *LogOptions) written() bool {
 //
 // All methods belong to the loop's goroutine, as do the calls of its clock.
 type Log struct {
-	options LogOptions
-	target  *logTarget // made of options
+	options Options
+	target  *target    // made of options
 	classes core.Class // what is logged now: of options, or errors only if its file failed
 	now     func() time.Time
-	writer  *logWriter
+	writer  *writer
 	buf     []byte // whole lines, not handed over yet
 	levels  []byte // of those lines, one for each, where syslog wants them
 	backlog int    // bytes the writer had left when it was last asked
@@ -88,17 +93,17 @@ type Log struct {
 	public published
 }
 
-// NewLog opens a log. The clock is asked once for each line; its times carry
+// New opens a log. The clock is asked once for each line; its times carry
 // the location to show them in.
 //
 // A file that cannot be opened is no error. That is said on stderr; from then
 // on only errors are logged, and to stderr.
-func NewLog(o LogOptions, now func() time.Time) *Log {
-	return newLog(o, now, os.Stdout, os.Stderr, logBacklogMax)
+func New(o Options, now func() time.Time) *Log {
+	return newLog(o, now, os.Stdout, os.Stderr, backlogMax)
 }
 
-func newLog(o LogOptions, now func() time.Time, stdout, stderr io.Writer, limit int) *Log {
-	l := &Log{now: now, writer: newLogWriter(stdout, stderr), limit: limit}
+func newLog(o Options, now func() time.Time, stdout, stderr io.Writer, limit int) *Log {
+	l := &Log{now: now, writer: newWriter(stdout, stderr), limit: limit}
 	l.Configure(o)
 	return l
 }
@@ -123,7 +128,7 @@ func (l *Log) Logf(c core.Class, format string, args ...any) {
 		l.lost++
 	default:
 		l.line(c, format, args...)
-		if len(l.buf) >= logJobSize-(logLineMax+1) {
+		if len(l.buf) >= jobSize-(lineMax+1) {
 			l.Flush() // a long turn
 		}
 	}
@@ -132,7 +137,7 @@ func (l *Log) Logf(c core.Class, format string, args ...any) {
 // full reports whether there is no room for another line. Once lines were
 // lost it takes a Flush to make room again.
 func (l *Log) full() bool {
-	const most = logLineMax + 1
+	const most = lineMax + 1
 	if l.lost == 0 && l.backlog+len(l.buf)+most > l.limit {
 		l.heed(l.writer.state())
 	}
@@ -152,7 +157,7 @@ func (l *Log) appendLine(buf []byte, format string, args ...any) []byte {
 	start := len(buf)
 	buf = append(buf, l.stamp()...)
 	buf = fmt.Appendf(buf, format, args...)
-	buf = buf[:min(len(buf), start+logLineMax)]
+	buf = buf[:min(len(buf), start+lineMax)]
 	for i, b := range buf[start:] {
 		if b == '\n' || b == '\r' {
 			buf[start+i] = ' '
@@ -176,8 +181,8 @@ func (l *Log) stamp() []byte {
 	if f := l.options.TimestampFormat; f == "" {
 		l.prefix = strconv.AppendInt(l.prefix, l.prefixSec, 10)
 	} else {
-		l.prefix = appendStrftime(l.prefix, f, now, logLineMax)
-		if n := len(l.prefix); n == 0 || n > logLineMax {
+		l.prefix = appendStrftime(l.prefix, f, now, lineMax)
+		if n := len(l.prefix); n == 0 || n > lineMax {
 			l.prefix = append(l.prefix[:0], "Time error"...)
 		}
 	}
@@ -199,7 +204,7 @@ func (l *Log) Flush() {
 }
 
 // heed takes note of how the writer fares.
-func (l *Log) heed(s logState) {
+func (l *Log) heed(s state) {
 	l.backlog = s.backlog
 	l.lost += s.lost
 	if s.failed == l.target && l.classes != 0 {
@@ -218,7 +223,7 @@ func (l *Log) heed(s logState) {
 // pipe that nobody reads keep the broker from stopping. It reports whether all
 // was written.
 func (l *Log) Sync() bool {
-	return l.syncWithin(logSyncMax)
+	return l.syncWithin(syncMax)
 }
 
 func (l *Log) syncWithin(most time.Duration) bool {
@@ -241,16 +246,16 @@ func (l *Log) syncWithin(most time.Duration) bool {
 // belonged; the file is opened anew even if it is the same. It is opened by the
 // goroutine: whether that failed is known by the first Flush after it, or at
 // once by Sync.
-func (l *Log) Configure(o LogOptions) {
+func (l *Log) Configure(o Options) {
 	l.Flush()
 	l.options = o
 	l.classes = o.classes()
 	l.public.wanted = 0
 	if o.Topic {
-		l.public.wanted = l.classes & logTopics
+		l.public.wanted = l.classes & topicClasses
 	}
 	l.prefix = nil
-	l.target = &logTarget{
+	l.target = &target{
 		stdout:      o.Stdout,
 		stderr:      o.Stderr,
 		file:        o.File,

@@ -1,4 +1,4 @@
-package broker
+package logging
 
 import (
 	"bytes"
@@ -13,9 +13,12 @@ import (
 	"midge/broker/core"
 )
 
-// logFixture is a log on a clock that stands still, with both streams in
+// usual are the classes that are logged where nothing else is configured.
+const usual = core.LogError | core.LogWarning | core.LogNotice | core.LogInfo
+
+// fixture is a log on a clock that stands still, with both streams in
 // memory. What they hold may be read after a Sync.
-type logFixture struct {
+type fixture struct {
 	*Log
 	t      *testing.T
 	out    bytes.Buffer
@@ -23,15 +26,15 @@ type logFixture struct {
 	moment time.Time
 }
 
-func newLogFixture(t *testing.T, o LogOptions) *logFixture {
-	f := &logFixture{t: t, moment: time.Date(2023, 11, 14, 23, 13, 20, 5e8, time.FixedZone("CET", 3600))}
-	f.Log = newLog(o, func() time.Time { return f.moment }, &f.out, &f.err, logBacklogMax)
+func newFixture(t *testing.T, o Options) *fixture {
+	f := &fixture{t: t, moment: time.Date(2023, 11, 14, 23, 13, 20, 5e8, time.FixedZone("CET", 3600))}
+	f.Log = newLog(o, func() time.Time { return f.moment }, &f.out, &f.err, backlogMax)
 	t.Cleanup(f.Close)
 	return f
 }
 
 // expect syncs and compares both streams with what they should hold in all.
-func (f *logFixture) expect(out, err string) {
+func (f *fixture) expect(out, err string) {
 	f.t.Helper()
 	if !f.Sync() {
 		f.t.Fatal("not synced")
@@ -55,7 +58,7 @@ func expectFile(t *testing.T, path, want string) {
 	}
 }
 
-func TestLogPrefix(t *testing.T) {
+func TestPrefix(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		stamp  bool
@@ -72,22 +75,22 @@ func TestLogPrefix(t *testing.T) {
 		{"too long", true, strings.Repeat("x", 1000), "Time error: "},
 		{"much too long", true, "%99999999d", "Time error: "},
 	} {
-		f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault, Timestamp: c.stamp, TimestampFormat: c.format})
+		f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: c.stamp, TimestampFormat: c.format})
 		f.Logf(core.LogInfo, "mosquitto version %s starting", "2.0.11")
 		t.Log(c.name)
 		f.expect("", c.want+"mosquitto version 2.0.11 starting\n")
 	}
 }
 
-func TestLogPrefixEmpty(t *testing.T) {
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault, Timestamp: true, TimestampFormat: "%Z"})
+func TestPrefixEmpty(t *testing.T) {
+	f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: true, TimestampFormat: "%Z"})
 	f.moment = f.moment.Add(time.Second).In(time.FixedZone("", 3600))
 	f.Logf(core.LogInfo, "line")
 	f.expect("", "Time error: line\n")
 }
 
-func TestLogPrefixFollowsClock(t *testing.T) {
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault, Timestamp: true, TimestampFormat: "%H:%M:%S"})
+func TestPrefixFollowsClock(t *testing.T) {
+	f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: true, TimestampFormat: "%H:%M:%S"})
 	for _, d := range []time.Duration{0, 400 * time.Millisecond, 100 * time.Millisecond, -time.Hour} {
 		f.moment = f.moment.Add(d)
 		f.Logf(core.LogNotice, "%v", d)
@@ -95,8 +98,8 @@ func TestLogPrefixFollowsClock(t *testing.T) {
 	f.expect("", "23:13:20: 0s\n23:13:20: 400ms\n23:13:21: 100ms\n22:13:21: -1h0m0s\n")
 }
 
-func TestLogLineIsCut(t *testing.T) {
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault, Timestamp: true})
+func TestLineIsCut(t *testing.T) {
+	f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: true})
 	exact := strings.Repeat("a", 999-len("1700000000: "))
 	f.Logf(core.LogNotice, "%s", exact)
 	f.Logf(core.LogNotice, "%sb", exact)
@@ -105,29 +108,29 @@ func TestLogLineIsCut(t *testing.T) {
 	f.expect("", "1700000000: "+exact+"\n1700000000: "+exact+"\n1700000000: "+strings.Repeat("c", len(exact))+"\n1700000000: next\n")
 }
 
-func TestLogLineStaysOne(t *testing.T) {
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault})
+func TestLineStaysOne(t *testing.T) {
+	f := newFixture(t, Options{Stderr: true, Classes: usual})
 	f.Logf(core.LogNotice, "\t%s", "a\nb\r\nc\x01")
 	f.expect("", "\ta b  c\x01\n")
 }
 
-func TestLogClasses(t *testing.T) {
+func TestClasses(t *testing.T) {
 	words := []string{"error", "warning", "notice", "information", "debug", "subscribe", "unsubscribe", "websockets", "internal"}
 	all := strings.Join(words, " ")
 	for _, c := range []struct {
 		name string
-		o    LogOptions
+		o    Options
 		want string
 	}{
-		{"default", LogOptions{Stdout: true, Classes: LogDefault}, "error warning notice information"},
-		{"chosen", LogOptions{Stdout: true, Classes: core.LogDebug | core.LogUnsubscribe}, "debug unsubscribe"},
-		{"no class", LogOptions{Stdout: true}, ""},
-		{"verbose", LogOptions{Stdout: true, Classes: core.LogError, Verbose: true}, all},
-		{"quiet", LogOptions{Stdout: true, Classes: LogDefault, Quiet: true}, ""},
-		{"quiet beats verbose", LogOptions{Stdout: true, Classes: LogDefault, Verbose: true, Quiet: true}, ""},
-		{"no destination", LogOptions{Classes: LogDefault, Verbose: true}, ""},
+		{"default", Options{Stdout: true, Classes: usual}, "error warning notice information"},
+		{"chosen", Options{Stdout: true, Classes: core.LogDebug | core.LogUnsubscribe}, "debug unsubscribe"},
+		{"no class", Options{Stdout: true}, ""},
+		{"verbose", Options{Stdout: true, Classes: core.LogError, Verbose: true}, all},
+		{"quiet", Options{Stdout: true, Classes: usual, Quiet: true}, ""},
+		{"quiet beats verbose", Options{Stdout: true, Classes: usual, Verbose: true, Quiet: true}, ""},
+		{"no destination", Options{Classes: usual, Verbose: true}, ""},
 	} {
-		f := newLogFixture(t, c.o)
+		f := newFixture(t, c.o)
 		var enabled []string
 		for i, word := range words {
 			class := core.Class(1) << i
@@ -151,8 +154,8 @@ type loud struct{ t *testing.T }
 
 func (l loud) String() string { l.t.Error("formatted for nobody"); return "" }
 
-func TestLogIsLazy(t *testing.T) {
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault})
+func TestIsLazy(t *testing.T) {
+	f := newFixture(t, Options{Stderr: true, Classes: usual})
 	f.Logf(core.LogDebug, "%v", loud{t})
 	f.expect("", "")
 	if n := testing.AllocsPerRun(100, func() {
@@ -165,9 +168,9 @@ func TestLogIsLazy(t *testing.T) {
 	}
 }
 
-func TestLogDestinations(t *testing.T) {
+func TestDestinations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "midge.log")
-	f := newLogFixture(t, LogOptions{Stdout: true, Stderr: true, File: path, Classes: LogDefault})
+	f := newFixture(t, Options{Stdout: true, Stderr: true, File: path, Classes: usual})
 	f.Logf(core.LogNotice, "one")
 	f.Flush()
 	f.Logf(core.LogNotice, "two")
@@ -175,13 +178,13 @@ func TestLogDestinations(t *testing.T) {
 	expectFile(t, path, "one\ntwo\n")
 }
 
-func TestLogWritesOnFlush(t *testing.T) {
+func TestWritesOnFlush(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	l := newLog(LogOptions{Stdout: true, Classes: LogDefault}, time.Now, w, io.Discard, logBacklogMax)
+	l := newLog(Options{Stdout: true, Classes: usual}, time.Now, w, io.Discard, backlogMax)
 	defer l.Close()
 	l.Logf(core.LogNotice, "line")
 	l.Flush()
@@ -191,10 +194,10 @@ func TestLogWritesOnFlush(t *testing.T) {
 	}
 }
 
-func TestLogFileIsAppendedTo(t *testing.T) {
+func TestFileIsAppendedTo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "midge.log")
 	for _, line := range []string{"first", "second"} {
-		f := newLogFixture(t, LogOptions{File: path, Classes: LogDefault})
+		f := newFixture(t, Options{File: path, Classes: usual})
 		f.Logf(core.LogNotice, "%s", line)
 		f.expect("", "")
 	}
@@ -205,9 +208,9 @@ func TestLogFileIsAppendedTo(t *testing.T) {
 	}
 }
 
-func TestLogFileRotates(t *testing.T) {
+func TestFileRotates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "midge.log")
-	f := newLogFixture(t, LogOptions{File: path, Classes: LogDefault})
+	f := newFixture(t, Options{File: path, Classes: usual})
 	f.Logf(core.LogNotice, "before")
 	f.Sync()
 	if err := os.Rename(path, path+".1"); err != nil {
@@ -221,10 +224,10 @@ func TestLogFileRotates(t *testing.T) {
 	expectFile(t, path, "after\n")
 }
 
-func TestLogFileCannotBeOpened(t *testing.T) {
+func TestFileCannotBeOpened(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "log")
 	path := filepath.Join(folder, "midge.log")
-	f := newLogFixture(t, LogOptions{Stdout: true, File: path, Classes: core.LogNotice | core.LogDebug, Timestamp: true})
+	f := newFixture(t, Options{Stdout: true, File: path, Classes: core.LogNotice | core.LogDebug, Timestamp: true})
 	f.Sync()
 	f.Logf(core.LogNotice, "not seen")
 	f.Logf(core.LogError, "seen")
@@ -242,9 +245,9 @@ func TestLogFileCannotBeOpened(t *testing.T) {
 }
 
 // What was logged before the failure was known is not lost.
-func TestLogFileFailureLosesNothing(t *testing.T) {
+func TestFileFailureLosesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "missing", "midge.log")
-	f := newLogFixture(t, LogOptions{File: path, Classes: LogDefault})
+	f := newFixture(t, Options{File: path, Classes: usual})
 	f.Logf(core.LogNotice, "early")
 	f.Flush()
 	f.Sync()
@@ -253,9 +256,9 @@ func TestLogFileFailureLosesNothing(t *testing.T) {
 }
 
 // A failure that is heard of late must not silence the options that came after.
-func TestLogFailureOfOldOptions(t *testing.T) {
-	f := newLogFixture(t, LogOptions{File: filepath.Join(t.TempDir(), "missing", "x"), Classes: LogDefault})
-	f.Configure(LogOptions{Stdout: true, Classes: LogDefault})
+func TestFailureOfOldOptions(t *testing.T) {
+	f := newFixture(t, Options{File: filepath.Join(t.TempDir(), "missing", "x"), Classes: usual})
+	f.Configure(Options{Stdout: true, Classes: usual})
 	f.Logf(core.LogNotice, "seen")
 	f.Sync()
 	f.Logf(core.LogNotice, "seen too")
@@ -265,31 +268,31 @@ func TestLogFailureOfOldOptions(t *testing.T) {
 	}
 }
 
-func TestLogFileLink(t *testing.T) {
+func TestFileLink(t *testing.T) {
 	folder := t.TempDir()
 	path, link := filepath.Join(folder, "real"), filepath.Join(folder, "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	f := newLogFixture(t, LogOptions{File: link, Classes: LogDefault})
+	f := newFixture(t, Options{File: link, Classes: usual})
 	f.expect("", "Error: Unable to open log file "+link+" for writing.\nError: "+link+" is a symbolic link.\n")
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the link was followed: %v", err)
 	}
-	f = newLogFixture(t, LogOptions{File: link, FollowLinks: true, Classes: LogDefault})
+	f = newFixture(t, Options{File: link, FollowLinks: true, Classes: usual})
 	f.Logf(core.LogNotice, "line")
 	f.expect("", "")
 	expectFile(t, path, "line\n")
 }
 
-func TestLogConfigure(t *testing.T) {
+func TestConfigure(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "midge.log")
-	f := newLogFixture(t, LogOptions{Stderr: true, Classes: LogDefault, Timestamp: true})
+	f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: true})
 	f.Logf(core.LogNotice, "start")
-	f.Configure(LogOptions{Stdout: true, File: path, Classes: core.LogDebug, Timestamp: true, TimestampFormat: "%F"})
+	f.Configure(Options{Stdout: true, File: path, Classes: core.LogDebug, Timestamp: true, TimestampFormat: "%F"})
 	f.Logf(core.LogNotice, "nobody wants this")
 	f.Logf(core.LogDebug, "packet")
-	f.Configure(LogOptions{})
+	f.Configure(Options{})
 	f.Logf(core.LogError, "nor this")
 	f.expect("2023-11-14: packet\n", "1700000000: start\n")
 	expectFile(t, path, "2023-11-14: packet\n")
