@@ -64,13 +64,11 @@ func TestSimMutations(t *testing.T) {
 			if *simSeeds > 0 {
 				from, n = *simFrom, uint64(*simSeeds)
 			}
-			for seed := from; seed < from+n; seed++ {
-				if _, err := simRun(t, seed, simActs(seed, simLength), m, false); err != nil {
-					t.Logf("seed %d finds it: %v", seed, err)
-					return
-				}
+			b := simPlay(t, from, int(n), m)
+			if b.err == nil {
+				t.Fatalf("nothing is found from seed %d on", from)
 			}
-			t.Errorf("nothing is found from seed %d on", from)
+			t.Logf("%q is found by seed %d, after %d seeds and %.2f seconds of CPU: %v", m.name, b.seed, b.done, b.cpu.Seconds(), b.err)
 		})
 	}
 }

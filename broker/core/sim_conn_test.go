@@ -1,0 +1,166 @@
+package core
+
+import (
+	"midge/packet"
+)
+
+// simConn is a connection: core's side, the client's, and the bytes in between.
+type simConn struct {
+	Client
+	c       *simClient
+	v       packet.Version
+	n       int    // its number
+	up      []byte // under way to the broker
+	tail    []byte // of which that is the beginning
+	down    []byte // under way to the client
+	rest    []byte // the beginning of a packet at the client
+	room    int    // bytes that may be under way to the client
+	gone    bool   // the client has left it
+	told    bool   // the broker knows that it is over
+	welcome bool   // CONNACK came
+	left    bool   // DISCONNECT was sent
+	clean   bool
+	expiry  uint32
+	sent    Time // when CONNECT was
+	window  int
+	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
+	owed    []simAnswer
+	asked   map[uint16]*simAsk
+	pings   [][]*simMsg // QoS 0 messages in front of each PINGREQ
+	plain   []*simMsg   // and since the last
+	sends   []*simMsg   // QoS 0 messages that it sent here
+	will    *simMsg
+	delay   uint32
+	aliases []string // that the broker may use
+}
+
+// simAnswer is a packet that the client owes.
+type simAnswer struct {
+	p packet.Packet
+	o *simOut
+}
+
+// send puts a packet on its way.
+func (cn *simConn) send(p *packet.Packet) {
+	cn.up = p.Append(cn.up, cn.v)
+	cn.c.w.packets++
+}
+
+// over is the end of the connection's QoS 0 messages: nobody sends them again.
+func (cn *simConn) over() {
+	for _, m := range cn.sends {
+		if m.until == 0 {
+			m.until = cn.c.w.step
+		}
+	}
+}
+
+// take parses what came.
+func (cn *simConn) take(data []byte) {
+	cn.rest = append(cn.rest, data...)
+	for cn.c.conn == cn && cn.c.w.err == nil {
+		h, err := packet.ReadHeader(cn.rest, cn.v)
+		if err != nil {
+			cn.c.fail("is sent a bad length: %v", err)
+			return
+		}
+		if h.Size == 0 || h.Len() > len(cn.rest) {
+			return
+		}
+		var p packet.Packet
+		if err := p.Decode(cn.v, packet.FromServer, h.First, cn.rest[h.Size:h.Len()]); err != nil {
+			cn.c.fail("is sent a bad packet: %v", err)
+			return
+		}
+		cn.rest = cn.rest[h.Len():]
+		if hears := cn.c.w.mutation.hears; hears != nil {
+			hears(cn, &p)
+		}
+		cn.handle(&p)
+	}
+}
+
+func (cn *simConn) handle(p *packet.Packet) {
+	c := cn.c
+	if cn.welcome == (p.Type == packet.Connack) {
+		c.fail("is sent %v, CONNACK having come is %t", p.Type, cn.welcome)
+		return
+	}
+	switch p.Type {
+	case packet.Connack:
+		c.welcomed(cn, p)
+	case packet.Publish:
+		cn.publish(p)
+	case packet.Puback, packet.Pubrec, packet.Pubcomp:
+		cn.acknowledged(p)
+	case packet.Pubrel:
+		c.w.say("%s gets PUBREL %d", c.id, p.ID)
+		delete(c.in, p.ID)
+		cn.owe(packet.Packet{Type: packet.Pubcomp, ID: p.ID}, nil)
+	case packet.Suback, packet.Unsuback:
+		cn.agreed(p)
+	case packet.Pingresp:
+		if len(cn.pings) == 0 {
+			c.fail("gets a PINGRESP for nothing")
+			return
+		}
+		for _, m := range cn.pings[0] {
+			if m.until = c.w.step; !c.w.failed {
+				m.sure = c.w.step
+			}
+		}
+		cn.pings = cn.pings[1:]
+	default:
+		c.fail("is sent %v (reason %d)", p.Type, p.Reason)
+	}
+}
+
+// mayClose says that the broker may end the connection because it cannot record what
+// the client wants, which clients before version 5 cannot be told otherwise.
+func (cn *simConn) mayClose() bool { return cn.c.w.failed && (cn.v != packet.V5 || !cn.welcome) }
+
+func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }
+
+// pay sends the first of the answers that are owed.
+func (cn *simConn) pay() {
+	a := cn.owed[0]
+	cn.owed = cn.owed[1:]
+	switch a.p.Type {
+	case packet.Puback, packet.Pubcomp:
+		delete(cn.open, a.p.ID)
+		delete(cn.c.seen, a.p.ID)
+	case packet.Pubrel:
+		if m := a.o.m; m.from == 0 {
+			m.from, m.low = cn.c.w.step, cn.c.w.step
+		}
+	}
+	cn.c.w.say("%s sends %v %d", cn.c.id, a.p.Type, a.p.ID)
+	cn.send(&a.p)
+}
+
+// ping asks for a PINGRESP, which tells that what was sent before has come.
+func (cn *simConn) ping() {
+	cn.pings = append(cn.pings, cn.plain)
+	cn.plain = nil
+	cn.send(&packet.Packet{Type: packet.Pingreq})
+}
+
+// leave says DISCONNECT.
+func (cn *simConn) leave(d *simDice) {
+	c := cn.c
+	p := packet.Packet{Type: packet.Disconnect}
+	cn.left = true
+	if cn.v == packet.V5 && d.n(3) == 0 {
+		p.Reason, cn.left = packet.DisconnectWithWill, false
+	}
+	if cn.v == packet.V5 && cn.expiry > 0 && d.n(4) == 0 {
+		e := []uint32{0, 2, 100}[d.n(3)]
+		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, e)
+		c.least, c.most = min(c.least, e), max(c.most, e)
+		c.exist = simMaybe
+		c.sess.unsure(c.w.step)
+	}
+	c.w.say("%s leaves connection %d", c.id, cn.n)
+	cn.send(&p)
+	c.lose()
+}

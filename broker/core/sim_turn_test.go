@@ -1,0 +1,83 @@
+package core
+
+import (
+	"slices"
+	"testing/synctest"
+	"time"
+)
+
+// turn is one of the loop's.
+func (w *simWorld) turn() {
+	w.hear()
+	w.b.Tick(w.now)
+	for _, c := range slices.Clone(w.b.Dirty()) {
+		if cn := w.live[c]; cn != nil {
+			w.flush(cn)
+		}
+	}
+	w.again = w.store.Hand(w.now, w.now)
+	synctest.Wait()
+	if w.mutation.handed != nil {
+		w.mutation.handed(w)
+	}
+}
+
+// hear takes in what the journal reports.
+func (w *simWorld) hear() {
+	w.mu.Lock()
+	reports := w.reports
+	w.reports = nil
+	w.mu.Unlock()
+	for _, r := range reports {
+		w.store.Done(r)
+		w.b.Synced(r.Safe, r.Err, w.now)
+	}
+	if len(reports) > 0 && w.b.safe == w.b.pos {
+		w.stable = w.step
+	}
+}
+
+// next is the next deadline.
+func (w *simWorld) next() Time { return min(w.b.Next(), w.again) }
+
+// pass lets time go by.
+func (w *simWorld) pass(span Time) {
+	w.say("%d ms go by", span)
+	end := w.now + span
+	for next := w.next(); next <= end; next = w.next() {
+		w.now = max(w.now, next)
+		w.turn()
+	}
+	w.now = end
+	w.turn()
+	time.Sleep(time.Duration(w.now-w.slept) * time.Millisecond)
+	w.slept = w.now
+}
+
+func (w *simWorld) diskGo(d *simDice) {
+	if what := w.disk.let(d.n(8)); what != "" {
+		w.say("the disk does: %s", what)
+		synctest.Wait()
+	}
+}
+
+// round brings everybody what is under way.
+func (w *simWorld) round(d *simDice) {
+	for _, cn := range slices.Clone(w.order) {
+		if !cn.gone {
+			w.up(cn, len(cn.up))
+		}
+	}
+	w.turn()
+	if d.n(2) == 0 {
+		for !w.disk.idle() {
+			w.diskGo(d)
+		}
+		w.turn()
+	}
+	for _, c := range w.clients {
+		if c.conn != nil {
+			w.down(c.conn, len(c.conn.down))
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"midge/packet"
+	"midge/persist"
+)
+
+// simWorld is everything.
+type simWorld struct {
+	seed     uint64
+	cfg      Config
+	listener Listener
+	b        *Broker
+	store    *persist.Store
+	disk     *simDisk
+	mutation *simMutation
+	now      Time // on the machine's clock and the broker's, which are in step
+	again    Time // when the store wants more
+	slept    Time // of now, by the timers of the store
+	step     int
+	clients  []*simClient
+	live     map[*Client]*simConn
+	order    []*simConn // those that are not over, by their numbers
+	conns    int
+	msgs     []*simMsg
+	ops      map[string][]*simMsg // on what a topic retains
+	sessions []*simSession
+	fails    bool // the disk may
+	failed   bool // it did, so that clients may be refused
+	stable   int  // all that happened up to this step is safe
+	packets  int  // that clients sent
+	trace    []string
+	tracing  bool
+	err      error
+
+	mu      sync.Mutex
+	reports []persist.Report
+	notes   []string
+}
+
+// simStart is when the first broker starts.
+const simStart Time = 1_000_000_000
+
+var simTopics = []string{"a/1", "a/2", "a/3", "b/1", "b/2", "c"}
+
+func (w *simWorld) topic(d *simDice) string { return simTopics[d.n(len(simTopics))] }
+
+func (w *simWorld) fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf("step %d: "+format, append([]any{w.step}, args...)...)
+		w.say("WRONG: "+format, args...)
+	}
+}
+
+func (w *simWorld) say(format string, args ...any) {
+	if w.tracing {
+		w.trace = append(w.trace, fmt.Sprintf("%4d %s", w.step, fmt.Sprintf(format, args...)))
+	}
+}
+
+func (w *simWorld) message(by *simClient, name string, qos byte, retain bool) *simMsg {
+	m := &simMsg{n: len(w.msgs), topic: name, by: by, qos: qos, retain: retain}
+	w.msgs = append(w.msgs, m)
+	if retain {
+		w.ops[name] = append(w.ops[name], m)
+	}
+	return m
+}
+
+// find is the message that a PUBLISH is of, or nil.
+func (w *simWorld) find(p *packet.Packet) *simMsg {
+	n := 0
+	head, _, _ := strings.Cut(string(p.Payload), ".")
+	if _, err := fmt.Sscanf(head, "m%d", &n); err != nil || n >= len(w.msgs) || w.msgs[n].topic != string(p.Topic) {
+		return nil
+	}
+	return w.msgs[n]
+}
+
+func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
+	d := &simDice{seed}
+	w := &simWorld{seed: seed, now: simStart, step: 1, mutation: mutation, tracing: tracing, disk: newSimDisk(),
+		live: map[*Client]*simConn{}, ops: map[string][]*simMsg{}}
+	w.cfg = Config{
+		Version: "sim", RetainAvailable: true, AllowDuplicates: d.n(4) > 0,
+		MaxInflightMessages: []int{1, 2, 5, 20, 0}[d.n(5)], MaxQueuedMessages: []int{0, 0, 0, 5}[d.n(4)], QueueQoS0: d.n(2) == 0,
+	}
+	w.fails = d.n(3) == 0
+	w.say("window %d, queue %d, QoS 0 waits %t, overlapping subscriptions get each %t",
+		w.cfg.MaxInflightMessages, w.cfg.MaxQueuedMessages, w.cfg.QueueQoS0, w.cfg.AllowDuplicates)
+	w.listener = Listener{Port: 1883, Anonymous: true, EmptyClientID: true, MaxQoS: 2, MaxAlias: 10, MaxAliasOut: 10, Versions: AllVersions}
+	for i := range 4 + d.n(20) {
+		c := &simClient{w: w, id: fmt.Sprintf("c%d", i)}
+		c.forget()
+		w.clients = append(w.clients, c)
+	}
+	w.start()
+	return w
+}
+
+// simLog puts the broker's log into the trace, where it is wanted.
+type simLog struct{ w *simWorld }
+
+func (l simLog) Enabled(Class) bool { return l.w.tracing && *simLogs }
+
+func (l simLog) Logf(c Class, format string, args ...any) {
+	if l.Enabled(c) {
+		l.w.say("    "+format, args...)
+	}
+}
+
+// run does the actions, and tells what is wrong.
+func (w *simWorld) run(acts []simAct) error {
+	for i := range acts {
+		w.step++
+		w.do(&acts[i])
+		if w.err == nil && (i%8 == 0 || w.tracing) {
+			w.check()
+		}
+		if w.err != nil {
+			break
+		}
+	}
+	if w.err == nil {
+		w.finish()
+	}
+	w.disk.kill(false, nil)
+	w.store.Close(w.now, w.now)
+	return w.err
+}
+
+func (w *simWorld) check() {
+	if err := w.b.check(); err != nil {
+		w.fail("the broker's state: %v", err)
+	}
+}
