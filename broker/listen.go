@@ -177,7 +177,7 @@ func (s *Server) stopListening(l *listener) {
 // that are connected where they were not told otherwise.
 func (s *Server) configure(l *listener, c conf.Listener, w *way) {
 	next := coreListener(&c)
-	next.Login = s.login(&c)
+	next.Login = s.logins.For(c.PasswordFile)
 	next.Access = s.accesses.byFile[c.ACLFile]
 	if c.Path == "" || w != nil {
 		next.Remote = s.remote

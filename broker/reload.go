@@ -92,6 +92,24 @@ func (p *plan) steps() []func(*plan) error {
 	}
 }
 
+// readPasswords reads the password files, each once.
+func (p *plan) readPasswords() error {
+	p.passwords = make(map[string]*auth.Passwords)
+	for _, t := range p.targets {
+		name := t.PasswordFile
+		if name == "" || p.passwords[name] != nil {
+			continue
+		}
+		known, lines, err := auth.LoadPasswords(name)
+		p.lines = append(p.lines, lines...)
+		if err != nil {
+			return err
+		}
+		p.passwords[name] = known
+	}
+	return nil
+}
+
 // resolve finds the addresses of all listeners. A name that cannot be looked up is
 // an error where its listener is opened.
 func (p *plan) resolve() error {
@@ -177,10 +195,10 @@ func (s *Server) undo(p *plan) {
 func (s *Server) install(p *plan, now core.Time) {
 	sayLines(s.log, p.lines)
 	s.files.set(p.stamps, time.Duration(p.conf.WatchFilesInterval)*time.Second)
-	s.logins.install(p.passwords)
+	s.logins.Install(p.passwords)
 	s.accesses = p.accesses
 	s.core.Guard(p.accesses.away)
-	s.logins.configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
+	s.logins.Configure(p.conf.FailedLoginsBurst, p.conf.FailedLoginsPerMinute)
 	gone := make(map[*listener]bool)
 	for _, l := range s.listeners {
 		gone[l] = true
@@ -293,6 +311,13 @@ func (s *Server) apply(p *plan, now core.Time) {
 		sayLocalOnly(s.log)
 	}
 	sayLoaded(s.log, p.conf)
+}
+
+// recheck sends away those who would not be let in any more.
+func (s *Server) recheck(now core.Time) {
+	s.dropRevoked(now)
+	s.core.Recheck(now)
+	s.logins.Rechecked()
 }
 
 // report logs why a start or a reload is no good, and gives the exit status.

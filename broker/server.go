@@ -14,7 +14,7 @@
 //
 // What runs beside the loop, each within bounds:
 //
-//	passwords         pool, behind throttle (login.go, pool.go, throttle.go)
+//	passwords         verifying them (login)
 //	TLS, HTTP files   handshakes and folders (transport; wire.go, way.go)
 //	hosts.allow       reading them, names of hosts (guard.go)
 //	configuration     reading and checking it (reload.go), files that changed (files.go)
@@ -25,6 +25,7 @@ package broker
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -34,6 +35,7 @@ import (
 
 	"midge/broker/core"
 	"midge/broker/logging"
+	"midge/broker/login"
 	"midge/broker/loop"
 	"midge/conf"
 	"midge/persist"
@@ -49,7 +51,7 @@ type Server struct {
 	db       *database // nil without persistence
 	poll     *loop.Poller
 	core     *core.Broker
-	logins   *logins       // who may connect, by password
+	logins   *login.Gates  // who may connect, by password
 	guard    guard         // who may connect at all
 	accesses               // who may do what
 	files    *fileWatch    // what is read again when it changes
@@ -135,6 +137,25 @@ func (s *Server) now() core.Time {
 	return s.zero + time.Since(s.epoch).Milliseconds()
 }
 
+// newLogins makes the logins of a server that has its core.
+func (s *Server) newLogins() *login.Gates {
+	return login.New(login.Caller{
+		Now:   s.now,
+		From:  func(c *core.Client) netip.Addr { return netip.AddrFrom16(s.conns[c.Handle].ip) },
+		Admit: s.admit,
+		Post:  s.poll.Post,
+	})
+}
+
+// admit goes on with a client whose login took time, and reads on from it.
+func (s *Server) admit(c *core.Client, v core.Verdict) {
+	s.core.Admit(c, v, s.now())
+	if own := s.conns[c.Handle]; own != nil && &own.Client == c {
+		s.list(own)
+		s.watch(own)
+	}
+}
+
 // run turns the loop until stop was asked for.
 func (s *Server) run() error {
 	runtime.LockOSThread()
@@ -161,7 +182,7 @@ func (s *Server) turn() error {
 	if s.poll.Mail() {
 		s.poll.RunMail()
 	}
-	s.logins.next()
+	s.logins.Next()
 	s.core.Tick(now)
 	s.log.Publish(now)
 	s.hand(now)
@@ -177,7 +198,7 @@ func (s *Server) timeout() int {
 	if len(s.again) > 0 || s.log.Unpublished() {
 		return 0
 	}
-	next := min(s.core.Next(), s.logins.due(), s.db.due())
+	next := min(s.core.Next(), s.logins.Due(), s.db.due())
 	if next == persist.Never {
 		return -1
 	}
@@ -265,7 +286,7 @@ func (s *Server) shut() {
 		}
 	}
 	s.closeStore()
-	s.logins.pool.close()
+	s.logins.Close()
 	s.files.close()
 	if s.guard.stop != nil {
 		close(s.guard.stop)

@@ -1,4 +1,4 @@
-package broker
+package login
 
 import (
 	"testing"
@@ -20,11 +20,11 @@ func hashOf(t testing.TB, kind auth.Kind, cost int) auth.Hash {
 
 // TestPool: answers come, to all that are not taken back, and the queue is bounded.
 func TestPool(t *testing.T) {
-	answers := make(chan *login, 2*queuedMax)
+	answers := make(chan *attempt, 2*queuedMax)
 	begin := make(chan bool)
 	nice := make(chan int, 1)
 	p := newPool(1, nil)
-	p.answer = func(l *login) {
+	p.answer = func(l *attempt) {
 		if l.user == "first" {
 			n, _ := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
 			nice <- 20 - n // as the system call has it
@@ -34,16 +34,16 @@ func TestPool(t *testing.T) {
 	}
 	defer p.close()
 	hash := hashOf(t, auth.PBKDF2, 1)
-	first := &login{user: "first", password: []byte("secret"), known: true, hash: hash}
+	first := &attempt{user: "first", password: []byte("secret"), known: true, hash: hash}
 	if !p.submit(first) {
 		t.Fatal("no room")
 	}
 	if n := <-nice; n != workerNice {
 		t.Errorf("a worker's priority is %d", n)
 	}
-	var all []*login
+	var all []*attempt
 	for i := range queuedMax + 1 {
-		l := &login{password: []byte("secret"), known: i%2 == 0, hash: hash}
+		l := &attempt{password: []byte("secret"), known: i%2 == 0, hash: hash}
 		if i%3 == 0 {
 			l.password = []byte("wrong")
 		}
@@ -80,13 +80,13 @@ func TestPoolMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, two, three := &login{hash: large}, &login{hash: large}, &login{hash: small}
+	one, two, three := &attempt{hash: large}, &attempt{hash: large}, &attempt{hash: small}
 	p.submit(one)
 	p.submit(two)
 	if p.take() != one {
 		t.Fatal("the first is not taken")
 	}
-	taken := make(chan *login)
+	taken := make(chan *attempt)
 	go func() { taken <- p.take() }()
 	select {
 	case <-taken:

@@ -1,4 +1,4 @@
-package broker
+package login
 
 import (
 	"container/list"
@@ -13,12 +13,12 @@ import (
 // pool verifies passwords beside the loop, on a few threads of low priority. What
 // waits and what it needs are bounded.
 type pool struct {
-	answer func(*login) // called by a worker when l.right is known
+	answer func(*attempt) // called by a worker when a.right is known
 
 	mu      sync.Mutex
 	work    *sync.Cond // there is something to do, memory to do it, or it is over
-	queue   list.List  // of *login
-	places  map[*login]*list.Element
+	queue   list.List  // of *attempt
+	places  map[*attempt]*list.Element
 	bytes   int // of names and passwords in the queue
 	memory  int // in use by those being verified
 	garbage int // left behind by those that are done, in bytes, roughly
@@ -40,8 +40,8 @@ const (
 	heapMax    = 256 << 20
 )
 
-func newPool(workers int, answer func(*login)) *pool {
-	p := &pool{answer: answer, places: make(map[*login]*list.Element), workers: workers}
+func newPool(workers int, answer func(*attempt)) *pool {
+	p := &pool{answer: answer, places: make(map[*attempt]*list.Element), workers: workers}
 	p.work = sync.NewCond(&p.mu)
 	return p
 }
@@ -50,14 +50,14 @@ func newPool(workers int, answer func(*login)) *pool {
 func poolWorkers() int { return max(1, runtime.NumCPU()-1) }
 
 // submit queues a login, and says whether there was room.
-func (p *pool) submit(l *login) bool {
+func (p *pool) submit(a *attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over || p.queue.Len() >= queuedMax || p.bytes+l.size() > passwordsMax {
+	if p.over || p.queue.Len() >= queuedMax || p.bytes+a.size() > passwordsMax {
 		return false
 	}
-	p.places[l] = p.queue.PushBack(l)
-	p.bytes += l.size()
+	p.places[a] = p.queue.PushBack(a)
+	p.bytes += a.size()
 	for ; p.workers > 0; p.workers-- {
 		go p.run()
 	}
@@ -67,21 +67,21 @@ func (p *pool) submit(l *login) bool {
 
 // cancel takes a login out of the queue. It is false when it is not there any more:
 // then the answer follows.
-func (p *pool) cancel(l *login) bool {
+func (p *pool) cancel(a *attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.places[l]
+	e := p.places[a]
 	if e != nil {
 		p.remove(e)
 	}
 	return e != nil
 }
 
-func (p *pool) remove(e *list.Element) *login {
-	l := p.queue.Remove(e).(*login)
-	delete(p.places, l)
-	p.bytes -= l.size()
-	return l
+func (p *pool) remove(e *list.Element) *attempt {
+	a := p.queue.Remove(e).(*attempt)
+	delete(p.places, a)
+	p.bytes -= a.size()
+	return a
 }
 
 // close ends the workers as soon as they are done with what they do.
@@ -96,23 +96,23 @@ func (p *pool) close() {
 func (p *pool) run() {
 	runtime.LockOSThread() // for good: a thread with this priority is of no other use
 	unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), workerNice)
-	for l := p.take(); l != nil; l = p.take() {
-		right := l.hash.Verify(l.password) // of an unknown user too, which takes as long
-		l.right = right && l.known
-		p.give(l)
-		p.answer(l)
+	for a := p.take(); a != nil; a = p.take() {
+		right := a.hash.Verify(a.password) // of an unknown user too, which takes as long
+		a.right = right && a.known
+		p.give(a)
+		p.answer(a)
 	}
 }
 
 // take waits for a login to verify; nil is the end. What needs much memory waits
 // until there is enough.
-func (p *pool) take() *login {
+func (p *pool) take() *attempt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.over {
 		e := p.queue.Front()
 		if e != nil {
-			need := e.Value.(*login).hash.Memory()
+			need := e.Value.(*attempt).hash.Memory()
 			if p.memory == 0 || p.memory+need <= memoryMax {
 				p.memory += need
 				return p.remove(e)
@@ -124,9 +124,9 @@ func (p *pool) take() *login {
 }
 
 // give gives back what verifying a login took.
-func (p *pool) give(l *login) {
+func (p *pool) give(a *attempt) {
 	p.mu.Lock()
-	need := l.hash.Memory()
+	need := a.hash.Memory()
 	p.memory -= need
 	p.garbage += need
 	tidy, idle := p.garbage >= garbageMax, p.queue.Len() == 0 && p.memory == 0

@@ -1,4 +1,4 @@
-package broker
+package login
 
 import (
 	"container/list"
@@ -32,7 +32,7 @@ type place struct {
 	inside int       // logins under way
 	failed float64   // not yet forgiven
 	at     core.Time // when that was so
-	queue  list.List // of *login, who wait
+	queue  list.List // of *attempt, who wait
 }
 
 // Limits of the table: addresses that are remembered, and who waits, in all and
@@ -79,7 +79,7 @@ func origin(a netip.Addr) netip.Addr {
 }
 
 // enter asks for a place.
-func (t *throttle) enter(l *login, from netip.Addr, now core.Time) admission {
+func (t *throttle) enter(a *attempt, from netip.Addr, now core.Time) admission {
 	if !t.limits() {
 		return enters
 	}
@@ -87,20 +87,20 @@ func (t *throttle) enter(l *login, from netip.Addr, now core.Time) admission {
 	if p == nil {
 		return enters
 	}
-	l.place = p
+	a.place = p
 	switch {
 	case p.queue.Len() == 0 && t.free(p, now):
 		p.inside++
 		return enters
-	case t.waiting >= waitingMax, p.queue.Len() >= queueMax && p.failed > 0, t.bytes+l.size() > passwordsMax:
-		l.place = nil
+	case t.waiting >= waitingMax, p.queue.Len() >= queueMax && p.failed > 0, t.bytes+a.size() > passwordsMax:
+		a.place = nil
 		return full
 	}
-	p.queue.PushBack(l)
+	p.queue.PushBack(a)
 	t.queues[p] = struct{}{}
 	t.wake = min(t.wake, t.ready(p))
 	t.waiting++
-	t.bytes += l.size()
+	t.bytes += a.size()
 	return waits
 }
 
@@ -150,12 +150,12 @@ func (t *throttle) free(p *place, now core.Time) bool {
 }
 
 // done gives a place back.
-func (t *throttle) done(l *login, right bool, now core.Time) {
-	p := l.place
+func (t *throttle) done(a *attempt, right bool, now core.Time) {
+	p := a.place
 	if p == nil {
 		return
 	}
-	l.place = nil
+	a.place = nil
 	p.inside--
 	t.changed = true
 	t.forgive(p, now)
@@ -166,31 +166,31 @@ func (t *throttle) done(l *login, right bool, now core.Time) {
 }
 
 // leave takes one out who waits, and says whether it did.
-func (t *throttle) leave(l *login) bool {
-	if l.place == nil {
+func (t *throttle) leave(a *attempt) bool {
+	if a.place == nil {
 		return false
 	}
-	for e := l.place.queue.Front(); e != nil; e = e.Next() {
-		if e.Value == l {
-			t.take(l.place, e)
+	for e := a.place.queue.Front(); e != nil; e = e.Next() {
+		if e.Value == a {
+			t.take(a.place, e)
 			return true
 		}
 	}
 	return false
 }
 
-func (t *throttle) take(p *place, e *list.Element) *login {
-	l := p.queue.Remove(e).(*login)
+func (t *throttle) take(p *place, e *list.Element) *attempt {
+	a := p.queue.Remove(e).(*attempt)
 	t.waiting--
-	t.bytes -= l.size()
+	t.bytes -= a.size()
 	if p.queue.Len() == 0 {
 		delete(t.queues, p)
 	}
-	return l
+	return a
 }
 
 // next is one who waited and has a place now, nil if there is none.
-func (t *throttle) next(now core.Time) *login {
+func (t *throttle) next(now core.Time) *attempt {
 	if !t.changed && now < t.wake {
 		return nil
 	}
