@@ -85,28 +85,3 @@ func newAccesses(c *conf.Config, listeners []conf.Listener, acls map[string]*aut
 	set.away = ports
 	return set
 }
-
-// readACLs reads the ACL files of a plan, each once.
-func (p *plan) readACLs() error {
-	p.acls = make(map[string]*auth.ACL)
-	read := func(name string) error {
-		if name == "" || p.acls[name] != nil {
-			return nil
-		}
-		acl, lines, err := auth.LoadACL(name)
-		p.lines = append(p.lines, lines...)
-		p.acls[name] = acl
-		return err
-	}
-	listeners := p.listeners()
-	for i := range listeners {
-		if err := read(listeners[i].ACLFile); err != nil {
-			return err
-		}
-	}
-	if err := read(p.conf.ACLFile); err != nil {
-		return err
-	}
-	p.accesses = newAccesses(p.conf, listeners, p.acls)
-	return nil
-}

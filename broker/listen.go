@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 
@@ -53,9 +52,6 @@ const (
 	tcpBacklog  = 100
 	unixBacklog = 10
 )
-
-// accepts is how many connections one listener takes in one turn.
-const accepts = 64
 
 // open opens the sockets of a listener. Those of leaving, which will be closed, may
 // have its addresses.
@@ -259,89 +255,4 @@ func complaint(err error) string {
 		return "Error creating listener: Name or service not known."
 	}
 	return "Error creating listener: " + name.Err + "."
-}
-
-// accept takes in the connections that wait, up to a bound.
-func (s *Server) accept(l *listener, from int, now core.Time) {
-	for range accepts {
-		fd, addr, err := loop.Accept(from)
-		if err != nil {
-			if err != loop.ErrAgain {
-				s.refused(from, err)
-			}
-			return
-		}
-		s.starved = false
-		s.welcome(l, fd, addr, now)
-	}
-}
-
-// refused handles a connection that could not be accepted. Without descriptors
-// it is taken by the one kept in reserve and closed, so that it does not wait
-// and wake the loop for ever.
-func (s *Server) refused(from int, err error) {
-	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-		s.log.Logf(core.LogError, "Error: %s", plain(err))
-		return
-	}
-	s.reserve.Shed(from)
-	if !s.starved {
-		s.starved = true
-		s.log.Logf(core.LogWarning, `Unable to accept new connection, system socket count has been exceeded. Try increasing "ulimit -n" or equivalent.`)
-	}
-}
-
-// welcome lets in who may come in, at once or later.
-func (s *Server) welcome(l *listener, fd int, addr netip.AddrPort, now core.Time) {
-	if s.passes(l, fd, addr) {
-		s.seat(l, fd, addr, now)
-	}
-}
-
-// seat makes a connection of an accepted socket.
-func (s *Server) seat(l *listener, fd int, addr netip.AddrPort, now core.Time) {
-	if top := l.conf.MaxConnections; top > 0 && l.open >= top || s.conf.GlobalMaxConnections > 0 && s.sockets >= s.conf.GlobalMaxConnections {
-		s.deny(l, addr)
-		loop.Close(fd)
-		return
-	}
-	if s.conf.SetTCPNoDelay && addr.IsValid() {
-		s.setNoDelay(fd)
-	}
-	if err := s.poll.Add(fd, loop.Readable); err != nil {
-		s.log.Logf(core.LogError, "Error: %s", err)
-		loop.Close(fd)
-		return
-	}
-	c := newConn(fd, l.core, addr)
-	for fd >= len(s.conns) {
-		s.conns = append(s.conns, make([]*conn, max(64, len(s.conns)))...)
-	}
-	s.conns[fd] = c
-	s.lead(c, l.way)
-	l.enter()
-	s.sockets++
-	if l.way == nil || l.way.proxy == nil { // else it is not known yet from whom
-		s.sayNew(c)
-	}
-	s.core.Open(&c.Client, now)
-}
-
-// sayNew logs a connection.
-func (s *Server) sayNew(c *conn) {
-	if s.conf.ConnectionMessages && s.log.Enabled(core.LogNotice) {
-		s.log.Logf(core.LogNotice, "New connection from %s on port %d.", c.Peer(), c.Listener.Port)
-	}
-}
-
-// deny logs that a connection was one too many.
-func (s *Server) deny(l *listener, addr netip.AddrPort) {
-	if !s.conf.ConnectionMessages {
-		return
-	}
-	from := l.conf.Path
-	if addr.IsValid() {
-		from = addr.Addr().Unmap().String()
-	}
-	s.log.Logf(core.LogNotice, "Client connection from %s denied: max_connections exceeded.", from)
 }

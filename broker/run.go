@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"time"
@@ -175,4 +176,35 @@ func sayEarly(o logging.Options, text string) {
 
 func writePid(name string) error {
 	return os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())), 0o644)
+}
+
+// report logs why a start or a reload is no good, and gives the exit status.
+func report(log *logging.Log, err error) int {
+	bad := complete(err)
+	sayLines(log, bad.Lines)
+	return bad.Code
+}
+
+// complete is an error with its lines for the log, and the exit status.
+func complete(err error) *conf.Error {
+	var bad *conf.Error
+	var format *persist.FormatError
+	switch {
+	case errors.As(err, &bad):
+		return bad
+	case errors.As(err, &format):
+		bad = &conf.Error{Code: ExitFailed}
+		for _, line := range format.Lines() {
+			bad.Add("%s", line)
+		}
+		return bad
+	}
+	return conf.Errorf(ExitFailed, "Error: %v", err)
+}
+
+// sayLines logs lines of the configuration's.
+func sayLines(log *logging.Log, lines []conf.Line) {
+	for _, l := range lines {
+		log.Logf(logClasses(l.Class), "%s", l.Text)
+	}
 }

@@ -17,7 +17,7 @@
 //	passwords         verifying them (login)
 //	TLS, HTTP files   handshakes and folders (transport; wire.go, way.go)
 //	hosts.allow       reading them, names of hosts (guard.go)
-//	configuration     reading and checking it (reload.go), files that changed (files.go)
+//	configuration     reading and checking it (plan.go), files that changed (filewatch.go)
 //	durable state     the journal and snapshots (persist; database.go)
 //	log               its destinations (logging)
 //	service manager   what systemd is told (notify.go)
@@ -25,7 +25,6 @@ package broker
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -135,25 +134,6 @@ func newRand() *rand.Rand {
 // now is core's time: monotonic milliseconds.
 func (s *Server) now() core.Time {
 	return s.zero + time.Since(s.epoch).Milliseconds()
-}
-
-// newLogins makes the logins of a server that has its core.
-func (s *Server) newLogins() *login.Gates {
-	return login.New(login.Caller{
-		Now:   s.now,
-		From:  func(c *core.Client) netip.Addr { return netip.AddrFrom16(s.conns[c.Handle].ip) },
-		Admit: s.admit,
-		Post:  s.poll.Post,
-	})
-}
-
-// admit goes on with a client whose login took time, and reads on from it.
-func (s *Server) admit(c *core.Client, v core.Verdict) {
-	s.core.Admit(c, v, s.now())
-	if own := s.conns[c.Handle]; own != nil && &own.Client == c {
-		s.list(own)
-		s.watch(own)
-	}
 }
 
 // run turns the loop until stop was asked for.

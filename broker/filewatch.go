@@ -4,12 +4,9 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"midge/broker/core"
 )
 
 // stamp tells a file from what it was before. The zero stamp is of no file.
@@ -151,50 +148,4 @@ func (w *fileWatch) compare(name string, now stamp) bool {
 	}
 	f.told = now
 	return true
-}
-
-// stampFiles notes what the files of their own are like before they are read.
-func (p *plan) stampFiles() error {
-	p.stamps = make(map[string]stamp)
-	names := []string{p.conf.ACLFile}
-	for _, t := range p.targets {
-		names = append(names, t.PasswordFile, t.ACLFile)
-		names = append(names, tlsFiles(&t.Listener)...)
-	}
-	for _, name := range names {
-		if name != "" {
-			p.stamps[name] = stampOf(name)
-		}
-	}
-	return nil
-}
-
-// refresh reads files that changed again, with the configuration that is in force.
-func (s *Server) refresh(names []string) {
-	if s.reloading {
-		s.reloadNext = true // it may have read them before they changed
-		return
-	}
-	s.reloading = true
-	s.log.Logf(core.LogInfo, "Reading again what changed: %s.", strings.Join(names, ", "))
-	p := s.plan(s.conf)
-	go func() {
-		err := p.prepare()
-		s.poll.Post(func() { s.refreshed(p, err) })
-	}()
-}
-
-// refreshed puts in force what the files say now, all or nothing.
-func (s *Server) refreshed(p *plan, err error) {
-	if err != nil {
-		report(s.log, err)
-		s.log.Logf(core.LogError, "Error: What the files said before stays in force.")
-		s.files.failed(p.stamps)
-	} else {
-		s.match(p)
-		p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
-		s.install(p, s.now())
-		s.recheck(s.now())
-	}
-	s.settled()
 }
