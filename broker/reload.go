@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"midge/broker/core"
+	"midge/broker/process"
 	"midge/conf"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) reload() {
 		return
 	}
 	s.reloading = true
-	s.notify.tell(notifyReloading())
+	s.notify.Tell(process.Reloading())
 	s.log.Logf(core.LogInfo, "Reloading config.")
 	files, p := s.options.Files, s.plan(nil)
 	go func() {
@@ -48,7 +49,7 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 	} else {
 		s.apply(p, s.now())
 	}
-	s.notify.tell(notifyReady)
+	s.notify.Tell(process.Ready)
 	s.settled()
 }
 

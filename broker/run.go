@@ -105,7 +105,7 @@ func (s *Server) work() int {
 	s.install(p, s.now())
 	s.log.Logf(core.LogInfo, "mosquitto version %s running", s.version)
 	s.log.Flush() // the first turn may wait long
-	s.notify.tell(notifyReady)
+	s.notify.Tell(process.Ready)
 	s.giveSigns()
 	s.settled()
 	if err := s.run(); err != nil {

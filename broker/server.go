@@ -20,7 +20,7 @@
 //	configuration     reading and checking it (plan.go), files that changed (filewatch.go)
 //	durable state     the journal and snapshots (persist; database.go)
 //	log               its destinations (logging)
-//	service manager   what systemd is told (notify.go)
+//	service manager   what systemd is told (process)
 package broker
 
 import (
@@ -36,6 +36,7 @@ import (
 	"midge/broker/logging"
 	"midge/broker/login"
 	"midge/broker/loop"
+	"midge/broker/process"
 	"midge/conf"
 	"midge/persist"
 )
@@ -50,13 +51,13 @@ type Server struct {
 	db       *database // nil without persistence
 	poll     *loop.Poller
 	core     *core.Broker
-	logins   *login.Gates  // who may connect, by password
-	guard    guard         // who may connect at all
-	accesses               // who may do what
-	files    *fileWatch    // what is read again when it changes
-	reserve  *loop.Reserve // for when descriptors have run out
-	notify   *notifier     // the service manager; nil without one
-	rtmin    *loop.RTMin   // nil while signals are not watched
+	logins   *login.Gates      // who may connect, by password
+	guard    guard             // who may connect at all
+	accesses                   // who may do what
+	files    *fileWatch        // what is read again when it changes
+	reserve  *loop.Reserve     // for when descriptors have run out
+	notify   *process.Notifier // the service manager; nil without one
+	rtmin    *loop.RTMin       // nil while signals are not watched
 
 	listeners []*listener                  // in the configuration's order
 	doors     map[int]*listener            // by descriptors of their sockets
@@ -102,7 +103,7 @@ func newServer(c *conf.Config, o Options, log *logging.Log) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		conf: c, started: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve, notify: newNotifier(),
+		conf: c, started: c, options: o, version: Compatible(o.Version), log: log, poll: poll, reserve: reserve, notify: process.NewNotifier(),
 		doors: make(map[int]*listener),
 		homes: make(map[*core.Listener]*listener),
 		buf:   make([]byte, readBuffer),
@@ -251,7 +252,7 @@ func (s *Server) closeAll() {
 // shut says good-bye and closes everything.
 func (s *Server) shut() {
 	now := s.now()
-	s.notify.tell(notifyStopping)
+	s.notify.Tell(process.Stopping)
 	s.log.Logf(core.LogInfo, "mosquitto version %s terminating", s.version)
 	s.log.Publish(now)
 	for _, l := range s.listeners {
@@ -271,7 +272,7 @@ func (s *Server) shut() {
 	if s.guard.stop != nil {
 		close(s.guard.stop)
 	}
-	s.notify.close()
+	s.notify.Close()
 	s.reserve.Close()
 	s.poll.Close()
 }

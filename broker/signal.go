@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"midge/broker/core"
 	"midge/broker/loop"
+	"midge/broker/process"
 )
 
 // watchSignals has signals handled on the loop's goroutine. The returned
@@ -73,4 +75,15 @@ func (s *Server) dumpSubscriptions() {
 		os.Stdout.Write(tree.Bytes())
 		s.poll.Post(func() { s.dumping = false })
 	}()
+}
+
+// giveSigns has the watchdog told, at half its time, that the process is alive: by
+// mail through the loop, so that it shows that the loop turns.
+func (s *Server) giveSigns() {
+	every := s.notify.Watchdog()
+	if every <= 0 {
+		return
+	}
+	s.notify.Tell(process.Alive)
+	time.AfterFunc(every, func() { s.poll.Post(s.giveSigns) })
 }

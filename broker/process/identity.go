@@ -1,6 +1,6 @@
 // Package process is the operating system's process that the broker is: whom it becomes
-// (identity.go), its umask, its life in the background, and the memory that its cgroup
-// leaves it. All of it is done once, at the start, and nothing here knows what the
+// (identity.go), its umask, its life in the background, the memory that its cgroup leaves
+// it, and what the service manager hears of it (notify.go). Nothing here knows what the
 // process does.
 package process
 

@@ -1,4 +1,4 @@
-package broker
+package process
 
 import (
 	"net"
@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the service manager (systemd) is told.
+// What the service manager (systemd) may be told, see Notifier.Tell.
 const (
-	notifyReady    = "READY=1"
-	notifyStopping = "STOPPING=1"
-	notifyAlive    = "WATCHDOG=1"
+	Ready    = "READY=1"
+	Stopping = "STOPPING=1"
+	Alive    = "WATCHDOG=1"
 )
 
-// notifyReloading says that a reload begins, and at which time, as Type=notify-reload
+// Reloading says that a reload begins, and at which time, as Type=notify-reload
 // wants it. The end of it is another READY.
-func notifyReloading() string {
+func Reloading() string {
 	var now unix.Timespec
 	unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	return "RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10)
@@ -30,17 +30,17 @@ const (
 	notifyQueue = 16
 )
 
-// notifier tells the service manager how the process is. A goroutine of its own does
+// Notifier tells the service manager how the process is. A goroutine of its own does
 // the sending, for that may block. Without a service manager it is nil, and costs
 // nothing.
-type notifier struct {
+type Notifier struct {
 	watchdog time.Duration // how often it wants to hear that the process is alive; 0: never
 	states   chan string
 	done     chan struct{} // closed when all was sent
 }
 
-// newNotifier takes from the environment whom to tell, so that no child does it too.
-func newNotifier() *notifier {
+// NewNotifier takes from the environment whom to tell, so that no child does it too.
+func NewNotifier() *Notifier {
 	to, period := os.Getenv("NOTIFY_SOCKET"), os.Getenv("WATCHDOG_USEC")
 	for _, name := range [...]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} {
 		os.Unsetenv(name)
@@ -48,7 +48,7 @@ func newNotifier() *notifier {
 	if to == "" || to[0] != '/' && to[0] != '@' {
 		return nil
 	}
-	n := &notifier{states: make(chan string, notifyQueue), done: make(chan struct{})}
+	n := &Notifier{states: make(chan string, notifyQueue), done: make(chan struct{})}
 	if usec, err := strconv.ParseInt(period, 10, 64); err == nil && usec > 0 && usec <= maxPeriod {
 		n.watchdog = time.Duration(usec) * time.Microsecond / 2
 	}
@@ -60,7 +60,7 @@ func newNotifier() *notifier {
 // it nobody waits for one.
 const maxPeriod = int64(365 * 24 * time.Hour / time.Microsecond)
 
-func (n *notifier) send(to string) {
+func (n *Notifier) send(to string) {
 	defer close(n.done)
 	for state := range n.states {
 		conn, err := net.DialTimeout("unixgram", to, notifyMax)
@@ -73,9 +73,9 @@ func (n *notifier) send(to string) {
 	}
 }
 
-// tell passes a message on. It never blocks: where too many wait already, the service
+// Tell passes a message on. It never blocks: where too many wait already, the service
 // manager has stopped listening.
-func (n *notifier) tell(state string) {
+func (n *Notifier) Tell(state string) {
 	if n == nil {
 		return
 	}
@@ -85,20 +85,19 @@ func (n *notifier) tell(state string) {
 	}
 }
 
-// close sends what still waits.
-func (n *notifier) close() {
+// Watchdog is how often the service manager wants to hear that the process is alive; 0
+// is never.
+func (n *Notifier) Watchdog() time.Duration {
+	if n == nil {
+		return 0
+	}
+	return n.watchdog
+}
+
+// Close sends what still waits.
+func (n *Notifier) Close() {
 	if n != nil {
 		close(n.states)
 		<-n.done
 	}
-}
-
-// giveSigns has the watchdog told, at half its time, that the process is alive: by
-// mail through the loop, so that it shows that the loop turns.
-func (s *Server) giveSigns() {
-	if s.notify == nil || s.notify.watchdog <= 0 {
-		return
-	}
-	s.notify.tell(notifyAlive)
-	time.AfterFunc(s.notify.watchdog, func() { s.poll.Post(s.giveSigns) })
 }
