@@ -120,9 +120,6 @@ func (h Hash) parse() (params, error) {
 // String is the hash as it stands in a file.
 func (h Hash) String() string { return h.text }
 
-// Kind is how the password was hashed.
-func (h Hash) Kind() Kind { return h.kind }
-
 // Memory is what Verify needs, in bytes.
 func (h Hash) Memory() int {
 	if h.kind != Argon2id {

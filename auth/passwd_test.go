@@ -235,7 +235,7 @@ func matches(got, want string) bool {
 		}
 		text, ok := strings.CutPrefix(g[i], user+":")
 		h, err := ParseHash(text)
-		if !ok || err != nil || h.Kind() != Bcrypt || !h.Verify([]byte("new")) {
+		if !ok || err != nil || h.kind != Bcrypt || !h.Verify([]byte("new")) {
 			return false
 		}
 	}

@@ -106,7 +106,7 @@ func (k *check) pidFile() {
 		return
 	}
 	if err := writable(name, true); err != nil {
-		k.fail(ExitPidFile, "Error: Unable to write pid file %s: %v.", name, err)
+		k.fail(exitPidFile, "Error: Unable to write pid file %s: %v.", name, err)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *Server) startStore() {
 	}
 	found := s.db.found
 	s.db.found = nil
-	if found.Snapshot != nil || len(found.Segments) > 0 {
+	if !found.Empty() {
 		sayRestored(s.log, found.Image)
 	}
 	s.core.Restore(found.Image, s.now())

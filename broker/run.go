@@ -18,7 +18,7 @@ import (
 const (
 	ExitOK      = 0
 	ExitFailed  = 1  // no listener, or the loop broke
-	ExitPidFile = 14 // the pid file could not be written
+	exitPidFile = 14 // the pid file could not be written
 )
 
 // Options is what the command line says beside the configuration files.
@@ -47,7 +47,7 @@ func Run(c *conf.Config, o Options) (status int) {
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {
 			sayEarly(options, "Error: Unable to write pid file.")
-			return ExitPidFile
+			return exitPidFile
 		}
 		defer func() {
 			if status == ExitOK { // else it may be another broker's, which has the port

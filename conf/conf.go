@@ -43,8 +43,8 @@ import "strconv"
 // Exit is the status with which a process ends when its configuration is bad.
 const Exit = 3
 
-// DefaultPort is the port of the listeners nobody gave a port.
-const DefaultPort = 1883
+// defaultPort is the port of the listeners nobody gave a port.
+const defaultPort = 1883
 
 // Config is the whole effective configuration. Fields are named after the
 // options; a limit of 0 is no limit unless the comment says otherwise.
@@ -260,11 +260,11 @@ func (c *Config) PersistencePath() string {
 }
 
 // LocalListeners returns the listeners of local-only mode: the two loopback
-// addresses at each of the ports, at DefaultPort if there are none. Generated client
+// addresses at each of the ports, at port 1883 if there are none. Generated client
 // ids begin with "auto-" there, whatever the file says, as in mosquitto 2.1.
 func (c *Config) LocalListeners(ports ...int) []Listener {
 	if len(ports) == 0 {
-		ports = []int{DefaultPort}
+		ports = []int{defaultPort}
 	}
 	var all []Listener
 	for _, port := range ports {
@@ -294,8 +294,8 @@ const (
 // Versions is a set of protocol levels: 3 (MQTT 3.1), 4 (3.1.1) and 5.
 type Versions uint8
 
-// AllVersions is every protocol level there is.
-const AllVersions Versions = 1<<3 | 1<<4 | 1<<5
+// allVersions is every protocol level there is.
+const allVersions Versions = 1<<3 | 1<<4 | 1<<5
 
 // Has tells whether clients of the protocol level may connect.
 func (v Versions) Has(level byte) bool { return level < 8 && v&(1<<level) != 0 }
@@ -312,9 +312,9 @@ const (
 	ToTopic // $SYS/broker/log/...
 )
 
-// DefaultMaxSubscriptions is how many subscriptions a session may have by default:
+// defaultMaxSubscriptions is how many subscriptions a session may have by default:
 // far more than clients have, and few enough that one cannot fill the memory with them.
-const DefaultMaxSubscriptions = 100_000
+const defaultMaxSubscriptions = 100_000
 
 // DefaultUser is whom root becomes by default, if there is such a user.
 const DefaultUser = "mosquitto"
@@ -333,7 +333,7 @@ func defaultConfig() *Config {
 		MaxInflightMessages:     20,
 		MaxQueuedMessages:       1000,
 		MaxPacketSize:           2000000,
-		MaxSubscriptions:        DefaultMaxSubscriptions,
+		MaxSubscriptions:        defaultMaxSubscriptions,
 		AllowDuplicateMessages:  true,
 		RetainAvailable:         true,
 		SysInterval:             10,
@@ -352,7 +352,7 @@ func defaultConfig() *Config {
 // plainListener is a listener whose section says nothing.
 func plainListener() Listener {
 	return Listener{
-		AcceptProtocolVersions:  AllVersions,
+		AcceptProtocolVersions:  allVersions,
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            defaultAutoIDPrefix,
 		MaxQoS:                  2,

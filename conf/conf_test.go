@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 	}
 	c = mustLoad(t, "listener 1884")
 	listener := Listener{
-		Port: 1884, AcceptProtocolVersions: AllVersions, AllowZeroLengthClientID: true,
+		Port: 1884, AcceptProtocolVersions: allVersions, AllowZeroLengthClientID: true,
 		AutoIDPrefix: "auto-", MaxQoS: 2, MaxTopicAlias: 10, MaxTopicAliasBroker: 10, Shut: true,
 	}
 	if !reflect.DeepEqual(c.Listeners, []Listener{listener}) {
@@ -173,7 +173,7 @@ func TestValues(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	for level := range byte(255) {
-		if got, want := AllVersions.Has(level), level == 3 || level == 4 || level == 5; got != want {
+		if got, want := allVersions.Has(level), level == 3 || level == 4 || level == 5; got != want {
 			t.Errorf("level %d: %v", level, got)
 		}
 	}

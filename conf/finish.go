@@ -58,7 +58,7 @@ func (l *loader) finish() error {
 	if err != nil {
 		return err
 	}
-	d.Port = DefaultPort
+	d.Port = defaultPort
 	if l.port != 0 {
 		d.Port = l.port
 	}

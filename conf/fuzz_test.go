@@ -79,7 +79,7 @@ func checkConfig(t *testing.T, c *Config) {
 		"max_keepalive":          c.MaxKeepalive >= 0 && c.MaxKeepalive <= 65535,
 		"sys_interval":           c.SysInterval >= 0 && c.SysInterval <= 65535,
 		"retain_expiry_interval": c.RetainExpiryInterval >= 0 && c.RetainExpiryInterval <= 10000000,
-		"log_type":               c.LogType&^AllClasses == 0,
+		"log_type":               c.LogType&^allClasses == 0,
 		"memory_limit":           c.MemoryLimit >= 0,
 		"log_facility":           c.LogFacility == 3 || c.LogFacility >= 16 && c.LogFacility <= 23,
 		"log_dest":               (c.LogDest&ToFile != 0) == (c.LogFile != ""),
@@ -95,7 +95,7 @@ func checkConfig(t *testing.T, c *Config) {
 func checkListener(t *testing.T, l Listener) {
 	for name, in := range map[string]bool{
 		"port":                     l.Port >= 0 && l.Port <= 65535 && (l.Port == 0) == (l.Path != "") && (l.Path == "" || l.Host == ""),
-		"accept_protocol_versions": l.AcceptProtocolVersions&^AllVersions == 0,
+		"accept_protocol_versions": l.AcceptProtocolVersions&^allVersions == 0,
 		"auto_id_prefix":           len(l.AutoIDPrefix) <= 50 && l.AutoIDPrefix != "",
 		"max_connections":          l.MaxConnections >= 0,
 		"max_qos":                  l.MaxQoS >= 0 && l.MaxQoS <= 2,

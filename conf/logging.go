@@ -67,7 +67,7 @@ func classWord(w string) (Class, bool) {
 			return 1 << i, true
 		}
 	}
-	return AllClasses, w == "all"
+	return allClasses, w == "all"
 }
 
 // setLogType adds a class, as setLogDest adds a destination.

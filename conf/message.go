@@ -22,7 +22,7 @@ const (
 	ClassWebsockets
 	ClassInternal
 
-	AllClasses = ClassInternal<<1 - 1
+	allClasses = ClassInternal<<1 - 1
 )
 
 // defaultClasses are logged when no log_type line says otherwise.

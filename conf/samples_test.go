@@ -64,7 +64,7 @@ func TestSampleValues(t *testing.T) {
 	want.MaxInflightMessages = 0
 	want.MaxQueuedMessages = 0
 	want.LogDest = ToStdout
-	want.LogType = AllClasses
+	want.LogType = allClasses
 	want.LogTimestampFormat = "%H:%M:%S"
 	for i := range 3 {
 		l := plainListener()

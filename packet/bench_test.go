@@ -121,7 +121,7 @@ func BenchmarkValidName(b *testing.B) {
 			b.SetBytes(int64(n))
 			b.ReportAllocs()
 			for b.Loop() {
-				if !ValidName(s) {
+				if !validName(s) {
 					b.Fatal("refused")
 				}
 			}

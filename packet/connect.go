@@ -154,7 +154,7 @@ func (c *ConnectBody) takePayload(flags byte, b []byte) (rest []byte, err error)
 	if c.ClientID, rest, ok = takeBytes(b); !ok {
 		return nil, errCut
 	}
-	if !ValidName(c.ClientID) {
+	if !validName(c.ClientID) {
 		return nil, errClientID // [MQTT-3.1.3-4]
 	}
 	if c.Will {
@@ -184,7 +184,7 @@ func (c *ConnectBody) takeWill(b []byte) (rest []byte, err error) {
 	if len(c.WillTopic) == 0 {
 		return nil, errWillTopicEmpty
 	}
-	if !ValidName(c.WillTopic) {
+	if !validName(c.WillTopic) {
 		return nil, errString
 	}
 	if c.WillPayload, rest, ok = takeBytes(rest); !ok {
@@ -202,7 +202,7 @@ func (c *ConnectBody) takeLogin(flags byte, b []byte) (rest []byte, err error) {
 		if c.Username, rest, c.HasUsername = takeBytes(rest); !c.HasUsername {
 			return nil, errUsernameMissing
 		}
-		if !ValidName(c.Username) {
+		if !validName(c.Username) {
 			return nil, errString
 		}
 	}

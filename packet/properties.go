@@ -209,11 +209,11 @@ func (f *Field) check() error {
 			return errPropertyValue
 		}
 	case text:
-		if !ValidString(f.Bytes) {
+		if !validString(f.Bytes) {
 			return errString
 		}
 	case textPair: // [MQTT-1.5.7-1]
-		if !ValidString(f.Bytes) || !ValidString(f.Value) {
+		if !validString(f.Bytes) || !validString(f.Value) {
 			return errString
 		}
 	}

@@ -22,7 +22,7 @@ func (p *Packet) decodePublish(v Version, from Side, first byte, body []byte) er
 	if !ok {
 		return errCut
 	}
-	if !ValidName(topic) {
+	if !validName(topic) {
 		return errString // [MQTT-3.3.2-1]
 	}
 	p.Topic, p.ID = topic, 0

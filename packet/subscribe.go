@@ -38,7 +38,7 @@ func (f Filters) check(v Version) error {
 			return errCut
 		case len(filter) == 0:
 			return ErrEmptyFilter
-		case !ValidName(filter):
+		case !validName(filter):
 			return errString
 		case !validOptions(v, options):
 			return ErrSubscriptionOptions

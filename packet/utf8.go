@@ -11,9 +11,9 @@ const (
 	highBits  = 0x80 * everyByte
 )
 
-// ValidString says whether b is a UTF-8 Encoded String's content: well formed, no surrogates, no U+0000. [MQTT-1.5.4-1],
+// validString says whether b is a UTF-8 Encoded String's content: well formed, no surrogates, no U+0000. [MQTT-1.5.4-1],
 // [MQTT-1.5.4-2]; in 3.1.1 [MQTT-1.5.3-1], [MQTT-1.5.3-2]. The length is not looked at.
-func ValidString(b []byte) bool {
+func validString(b []byte) bool {
 	for {
 		b = b[plainString(b):]
 		if len(b) == 0 {
@@ -27,9 +27,9 @@ func ValidString(b []byte) bool {
 	}
 }
 
-// ValidName says whether b is a valid string that also has none of the characters the standards advise against, which are
+// validName says whether b is a valid string that also has none of the characters the standards advise against, which are
 // refused, as mosquitto does, in topic names, topic filters, client ids and user names: control characters and non-characters.
-func ValidName(b []byte) bool {
+func validName(b []byte) bool {
 	for {
 		b = b[plainName(b):]
 		if len(b) == 0 {

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// slowString does ValidString's work a rune at a time.
+// slowString does validString's work a rune at a time.
 func slowString(b []byte) bool { return utf8.Valid(b) && !strings.ContainsRune(string(b), 0) }
 
-// slowName does ValidName's work a rune at a time, with Unicode's own tables.
+// slowName does validName's work a rune at a time, with Unicode's own tables.
 func slowName(b []byte) bool {
 	return slowString(b) && !strings.ContainsFunc(string(b), func(r rune) bool {
 		return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Noncharacter_Code_Point, r)
@@ -20,10 +20,10 @@ func slowName(b []byte) bool {
 
 func checkText(t *testing.T, b []byte) {
 	t.Helper()
-	if got, want := ValidString(b), slowString(b); got != want {
+	if got, want := validString(b), slowString(b); got != want {
 		t.Fatalf("ValidString(% x) = %v", b, got)
 	}
-	if got, want := ValidName(b), slowName(b); got != want {
+	if got, want := validName(b), slowName(b); got != want {
 		t.Fatalf("ValidName(% x) = %v", b, got)
 	}
 }
@@ -69,17 +69,17 @@ func TestTextRunes(t *testing.T) {
 
 func TestTextCases(t *testing.T) {
 	for _, in := range badStrings {
-		if b := wire(in); ValidString(b) || ValidName(b) {
+		if b := wire(in); validString(b) || validName(b) {
 			t.Errorf("%s passes", in)
 		}
 	}
 	for _, in := range badNames {
-		if b := wire(in); !ValidString(b) || ValidName(b) {
-			t.Errorf("%s: string %v, name %v", in, ValidString(b), ValidName(b))
+		if b := wire(in); !validString(b) || validName(b) {
+			t.Errorf("%s: string %v, name %v", in, validString(b), validName(b))
 		}
 	}
 	for _, in := range []string{"", " ", "a/b", "~", "+/#", "$SYS", "übergröße", "\u00A0", "\uFEFFa", "\uFFFD", "\uFDCF\uFDF0", "\U0002A6D4", "\U0010FFFD"} {
-		if !ValidString([]byte(in)) || !ValidName([]byte(in)) {
+		if !validString([]byte(in)) || !validName([]byte(in)) {
 			t.Errorf("%q is refused", in)
 		}
 	}

@@ -2,9 +2,9 @@ package persist
 
 import "runtime"
 
-// Batch is a Recorder that remembers what it is told, for another to be told
+// batch is a Recorder that remembers what it is told, for another to be told
 // later, on another goroutine: the loop fills it, and the journal writes it.
-type Batch struct {
+type batch struct {
 	changes       []change
 	deliveries    []Delivery
 	sessions      []Session
@@ -12,8 +12,8 @@ type Batch struct {
 	wills         []*Will
 	cursors       []Cursor
 
-	Now  Time  // when it was handed over
-	Wall int64 // the same instant in Unix milliseconds
+	now  Time  // when it was handed over
+	wall int64 // the same instant in Unix milliseconds
 
 	size     int // about what it takes in the journal, in bytes
 	records  int
@@ -62,31 +62,31 @@ const changeSize = 24
 // batchKept is how many changes a batch keeps room for from one use to the next.
 const batchKept = 1 << 14
 
-func (b *Batch) add(c change) {
+func (b *batch) add(c change) {
 	b.size += changeSize + len(c.client) + len(c.text)
 	b.changes = append(b.changes, c)
 }
 
 // carry counts a message, once if it is told of again and again.
-func (b *Batch) carry(m *Message) {
+func (b *batch) carry(m *Message) {
 	if m != b.message {
 		b.message = m
 		b.size += len(m.Topic) + len(m.Properties) + len(m.Payload)
 	}
 }
 
-func (b *Batch) Retain(m *Message) {
+func (b *batch) Retain(m *Message) {
 	b.carry(m)
 	b.saves++
 	b.add(change{kind: didRetain, message: m})
 }
 
-func (b *Batch) Unretain(topic string) {
+func (b *batch) Unretain(topic string) {
 	b.saves++
 	b.add(change{kind: didUnretain, text: topic})
 }
 
-func (b *Batch) Session(s Session) {
+func (b *batch) Session(s Session) {
 	if s.Gone == Never {
 		b.saves++
 	}
@@ -94,20 +94,20 @@ func (b *Batch) Session(s Session) {
 	b.add(change{kind: didSession, client: s.ClientID})
 }
 
-func (b *Batch) Forget(clientID string) { b.add(change{kind: didForget, client: clientID}) }
+func (b *batch) Forget(clientID string) { b.add(change{kind: didForget, client: clientID}) }
 
-func (b *Batch) Subscribe(s *Subscription) {
+func (b *batch) Subscribe(s *Subscription) {
 	b.subjects = true
 	b.subscriptions = append(b.subscriptions, s)
 	b.add(change{kind: didSubscribe, client: s.ClientID, text: s.Filter})
 }
 
-func (b *Batch) Unsubscribe(clientID, filter string) {
+func (b *batch) Unsubscribe(clientID, filter string) {
 	b.subjects = true
 	b.add(change{kind: didUnsubscribe, client: clientID, text: filter})
 }
 
-func (b *Batch) Deliver(clientID string, d Delivery) {
+func (b *batch) Deliver(clientID string, d Delivery) {
 	b.carry(d.Message)
 	if d.State == Queued {
 		b.saves++
@@ -116,21 +116,21 @@ func (b *Batch) Deliver(clientID string, d Delivery) {
 	b.add(change{kind: didDeliver, client: clientID})
 }
 
-func (b *Batch) Delivered(clientID string, number uint64) {
+func (b *batch) Delivered(clientID string, number uint64) {
 	b.saves++
 	b.add(change{kind: didDelivered, client: clientID, number: number})
 }
 
-func (b *Batch) Receive(clientID string, id uint16, m *Message) {
+func (b *batch) Receive(clientID string, id uint16, m *Message) {
 	b.carry(m)
 	b.add(change{kind: didReceive, client: clientID, id: id, message: m})
 }
 
-func (b *Batch) Received(clientID string, id uint16) {
+func (b *batch) Received(clientID string, id uint16) {
 	b.add(change{kind: didReceived, client: clientID, id: id})
 }
 
-func (b *Batch) Will(clientID string, w *Will) {
+func (b *batch) Will(clientID string, w *Will) {
 	if w != nil {
 		b.carry(w.Message)
 	}
@@ -138,16 +138,16 @@ func (b *Batch) Will(clientID string, w *Will) {
 	b.add(change{kind: didWill, client: clientID})
 }
 
-func (b *Batch) Cursor(clientID string, number uint64, c Cursor) {
+func (b *batch) Cursor(clientID string, number uint64, c Cursor) {
 	b.cursors = append(b.cursors, c)
 	b.add(change{kind: didCursor, client: clientID, number: number, text: c.Next})
 }
 
-func (b *Batch) CursorDone(clientID string, number uint64) {
+func (b *batch) CursorDone(clientID string, number uint64) {
 	b.add(change{kind: didCursorDone, client: clientID, number: number})
 }
 
-func (b *Batch) Commit(p Position) {
+func (b *batch) Commit(p Position) {
 	if b.subjects { // one for each packet
 		b.subjects = false
 		b.saves++
@@ -158,7 +158,7 @@ func (b *Batch) Commit(p Position) {
 }
 
 // tell tells it all to another.
-func (b *Batch) tell(to Recorder) {
+func (b *batch) tell(to Recorder) {
 	rest := *b
 	for i := range b.changes {
 		rest.tellOne(&b.changes[i], to)
@@ -172,7 +172,7 @@ func (b *Batch) tell(to Recorder) {
 const tellStep = 512
 
 // tellOne takes what c has in the slice of its kind from its front.
-func (b *Batch) tellOne(c *change, to Recorder) {
+func (b *batch) tellOne(c *change, to Recorder) {
 	switch c.kind {
 	case didRetain:
 		to.Retain(c.message)
@@ -212,15 +212,15 @@ func pop[T any](s *[]T) T {
 }
 
 // empty says that it was told nothing.
-func (b *Batch) empty() bool { return len(b.changes) == 0 }
+func (b *batch) empty() bool { return len(b.changes) == 0 }
 
 // reset forgets everything, and keeps some room.
-func (b *Batch) reset() {
+func (b *batch) reset() {
 	if len(b.changes) > batchKept {
-		*b = Batch{}
+		*b = batch{}
 		return
 	}
-	*b = Batch{
+	*b = batch{
 		changes: emptied(b.changes), deliveries: emptied(b.deliveries), sessions: emptied(b.sessions),
 		subscriptions: emptied(b.subscriptions), wills: emptied(b.wills), cursors: emptied(b.cursors),
 	}

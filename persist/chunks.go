@@ -10,7 +10,7 @@ import (
 // the next, so that damage costs no more than what was damaged.
 type chunks struct {
 	src     *source
-	found   *Snapshot
+	found   *snapshot
 	version uint32
 
 	at     int64  // where the chunk begins
@@ -28,7 +28,7 @@ const fixedMax = messageSize
 const bodyMax = 1<<28 + 4<<16
 
 // newChunks reads the header.
-func newChunks(src *source, found *Snapshot) (*chunks, error) {
+func newChunks(src *source, found *snapshot) (*chunks, error) {
 	header := src.take(int64(headerSize))
 	if src.err != nil {
 		return nil, src.err
@@ -40,7 +40,7 @@ func newChunks(src *source, found *Snapshot) (*chunks, error) {
 	if version < versionOldest || version > versionNow {
 		return nil, &FormatError{fmt.Sprintf("Unsupported persistent database format version %d (need version %d).", version, versionNow)}
 	}
-	found.Version = version
+	found.version = version
 	return &chunks{src: src, found: found, version: version}, nil
 }
 
@@ -143,7 +143,7 @@ func (c *chunks) take(size int, length int64) bool {
 // torn notes that the file ends here.
 func (c *chunks) torn() {
 	if c.src.err == nil {
-		c.found.damage().Torn = true
+		c.found.mark().torn = true
 		c.src.skip(c.src.left())
 	}
 }

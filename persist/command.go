@@ -55,7 +55,7 @@ func Command(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "Error: No file.\n\n%s", usage)
 		return exitUsage
 	}
-	whole, err := List(stdout, file, all, asJSON)
+	whole, err := writeList(stdout, file, all, asJSON)
 	var format *FormatError
 	switch {
 	case errors.As(err, &format):

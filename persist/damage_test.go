@@ -47,7 +47,7 @@ func chunkAt(t testing.TB, b []byte, kind uint32, n int) int {
 func TestSnapshotDamage(t *testing.T) {
 	whole := file(t, "sessions-2.0.11")
 	v4 := file(t, "legacy-v4-1.5.9")
-	own := written(t, load(t, "sessions-2.0.11").Image, Stamp{ID: 1})
+	own := written(t, load(t, "sessions-2.0.11").image, Stamp{ID: 1})
 	head := func(kind, length uint32, body string) []byte {
 		return append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, kind), length), body...)
 	}
@@ -93,7 +93,7 @@ func TestSnapshotDamage(t *testing.T) {
 		{name: "more behind midge's chunk", file: append(bytes.Clone(own), head(kindRetained, 8, "12345678")...), damage: "1 broken or missing records"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := ReadSnapshot(bytes.NewReader(c.file), int64(len(c.file)), nil)
+			s, err := readSnapshot(bytes.NewReader(c.file), int64(len(c.file)), nil)
 			var format *FormatError
 			if errors.As(err, &format) {
 				if c.refused != err.Error() {
@@ -107,18 +107,18 @@ func TestSnapshotDamage(t *testing.T) {
 			if err != nil || c.refused != "" {
 				t.Fatalf("error %v", err)
 			}
-			if got := strings.Join(s.Warnings, "\n"); got != c.warning {
+			if got := strings.Join(s.warnings, "\n"); got != c.warning {
 				t.Errorf("warnings %q", got)
 			}
-			if got := fmt.Sprint(s.Damage); s.Damage == nil && c.damage != "" || s.Damage != nil && (c.damage == "" || !strings.HasPrefix(got, c.damage)) {
+			if got := fmt.Sprint(s.damage); s.damage == nil && c.damage != "" || s.damage != nil && (c.damage == "" || !strings.HasPrefix(got, c.damage)) {
 				t.Errorf("damage %s", got)
 			}
 			want := load(t, "sessions-2.0.11")
-			lost := len(tableLines(want.Image)) - len(tableLines(s.Image))
+			lost := len(tableLines(want.image)) - len(tableLines(s.image))
 			switch {
 			case c.lost == -1:
-				if s.Image.SessionsLen()+s.Image.RetainedLen() > 0 {
-					t.Errorf("there are %d sessions", s.Image.SessionsLen())
+				if s.image.SessionsLen()+s.image.RetainedLen() > 0 {
+					t.Errorf("there are %d sessions", s.image.SessionsLen())
 				}
 			case c.lost >= 0 && lost != c.lost:
 				t.Errorf("%d lines are lost", lost)
@@ -132,18 +132,18 @@ func TestSnapshotDamage(t *testing.T) {
 func TestSnapshotCut(t *testing.T) {
 	own := written(t, legal(rand.New(rand.NewPCG(1, 3)), 60), Stamp{ID: 1})
 	for _, whole := range [][]byte{own, file(t, "sessions-2.1.2"), file(t, "legacy-v4-1.5.9")} {
-		last := Counts{}
+		last := counts{}
 		for n := headerSize; n <= len(whole); n++ {
-			s, err := ReadSnapshot(bytes.NewReader(whole[:n]), int64(n), nil)
+			s, err := readSnapshot(bytes.NewReader(whole[:n]), int64(n), nil)
 			if err != nil {
 				t.Fatalf("at byte %d: %v", n, err)
 			}
-			if s.Own && s.Damage == nil != (n == len(whole)) {
-				t.Errorf("%d of %d bytes: damage %v", n, len(whole), s.Damage)
+			if s.own && s.damage == nil != (n == len(whole)) {
+				t.Errorf("%d of %d bytes: damage %v", n, len(whole), s.damage)
 			}
-			c := s.Counts
-			if c.Messages < last.Messages || c.Retained < last.Retained || c.Sessions < last.Sessions ||
-				c.Subscriptions < last.Subscriptions || c.Deliveries < last.Deliveries {
+			c := s.counts
+			if c.messages < last.messages || c.retained < last.retained || c.sessions < last.sessions ||
+				c.subscriptions < last.subscriptions || c.deliveries < last.deliveries {
 				t.Errorf("%d bytes have %+v, one less had %+v", n, c, last)
 			}
 			last = c
@@ -174,27 +174,27 @@ func TestSnapshotFlip(t *testing.T) {
 	for i := headerSize; i < len(whole); i++ {
 		for bit := range 8 {
 			b := at(whole, i, whole[i]^1<<bit)
-			s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+			s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 			var format *FormatError
 			switch {
 			case errors.As(err, &format) && i < headerSize+headSize+configSize:
 				continue
 			case err != nil:
 				t.Fatalf("byte %d bit %d: %v", i, bit, err)
-			case s.Damage == nil:
+			case s.damage == nil:
 				t.Fatalf("byte %d bit %d: nothing is noticed", i, bit)
 			}
 			lost := 0
-			have := s.Image.lines()
+			have := s.image.lines()
 			for _, l := range want {
 				if _, ok := slices.BinarySearch(have, l); !ok {
 					lost++
 				}
 			}
 			if lost > 2 && i < own {
-				t.Errorf("byte %d bit %d: %d things are lost, %v", i, bit, lost, s.Damage)
+				t.Errorf("byte %d bit %d: %d things are lost, %v", i, bit, lost, s.damage)
 			}
-			if i >= own && (s.Image.DeliveriesLen() != 3 || s.Image.IncomingLen() != 3 || s.Image.SubscriptionsLen() != 3 || s.Image.RetainedLen() != 3) {
+			if i >= own && (s.image.DeliveriesLen() != 3 || s.image.IncomingLen() != 3 || s.image.SubscriptionsLen() != 3 || s.image.RetainedLen() != 3) {
 				t.Errorf("byte %d bit %d in midge's chunk cost more", i, bit)
 			}
 		}
@@ -207,12 +207,12 @@ func TestSnapshotHole(t *testing.T) {
 	const hole, smallest = 1000, 80 // bytes; a message has more
 	for i := 1000; i < 30_000; i += 997 {
 		b := at(whole, i, make([]byte, hole)...)
-		s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
-		if err != nil || s.Damage == nil {
+		s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+		if err != nil || s.damage == nil {
 			t.Fatalf("%v, at byte %d nothing is noticed", err, i)
 		}
-		if lost := 500 - s.Image.RetainedLen(); lost < hole/100 || lost > hole/smallest+2 {
-			t.Errorf("at byte %d, %d messages are lost, %v", i, lost, s.Damage)
+		if lost := 500 - s.image.RetainedLen(); lost < hole/100 || lost > hole/smallest+2 {
+			t.Errorf("at byte %d, %d messages are lost, %v", i, lost, s.damage)
 		}
 	}
 }
@@ -231,12 +231,12 @@ func TestSnapshotForged(t *testing.T) {
 		whole := written(t, im, Stamp{ID: 1})
 		look := func(b []byte) {
 			t.Helper()
-			s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+			s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Image.SessionsLen() > 0 || s.Image.SubscriptionsLen() > 0 {
-				t.Errorf("there is a session, %v", s.Damage)
+			if s.image.SessionsLen() > 0 || s.image.SubscriptionsLen() > 0 {
+				t.Errorf("there is a session, %v", s.damage)
 			}
 		}
 		at2 := chunkAt(t, whole, kindMessage, 1)
@@ -264,16 +264,16 @@ func TestSnapshotNumbersLost(t *testing.T) {
 	for n, m := range map[uint64]*Message{11: first, 12: first, 21: second, 31: third, 32: third} {
 		im.Deliver("c", Delivery{Message: m, Number: n, QoS: 1})
 	}
-	im.Numbered(99)
+	im.numbered(99)
 	b := written(t, im, Stamp{ID: 1})
 	b = b[:chunkAt(t, b, kindOwn, 0)]
-	s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+	s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []uint64
 	var payloads []string
-	for d := range s.Image.Deliveries("c") {
+	for d := range s.image.Deliveries("c") {
 		got = append(got, d.Number)
 		payloads = append(payloads, d.Message.Payload)
 	}
@@ -305,7 +305,7 @@ func TestSnapshotReadError(t *testing.T) {
 	b := file(t, "sessions-2.0.11")
 	broken := errors.New("broken")
 	for n := range b {
-		_, err := ReadSnapshot(&failing{bytes.NewReader(b[:n]), broken}, int64(len(b)), nil)
+		_, err := readSnapshot(&failing{bytes.NewReader(b[:n]), broken}, int64(len(b)), nil)
 		if !errors.Is(err, broken) {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
@@ -318,7 +318,7 @@ func TestSnapshotBounded(t *testing.T) {
 	for _, kind := range []uint32{kindMessage, kindOwn, 99} {
 		claims := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(bytes.Clone(b), kind), 0xFFFFFFF0)
 		claims = append(claims, bytes.Repeat([]byte{0xFF}, 100)...)
-		before := testing.AllocsPerRun(1, func() { ReadSnapshot(bytes.NewReader(claims), int64(len(claims)), nil) })
+		before := testing.AllocsPerRun(1, func() { readSnapshot(bytes.NewReader(claims), int64(len(claims)), nil) })
 		if before > 100 {
 			t.Errorf("kind %d: %v allocations", kind, before)
 		}
@@ -329,7 +329,7 @@ func TestSnapshotBounded(t *testing.T) {
 func TestSnapshotProgress(t *testing.T) {
 	b := written(t, million(20_000), Stamp{})
 	var told []int64
-	_, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), func(done, total int64) {
+	_, err := readSnapshot(bytes.NewReader(b), int64(len(b)), func(done, total int64) {
 		if total != int64(len(b)) || len(told) > 0 && done < told[len(told)-1] {
 			t.Errorf("%d of %d after %v", done, total, told)
 		}

@@ -21,11 +21,11 @@ func FuzzReadSnapshot(f *testing.F) {
 	}
 	f.Add(written(f, legal(rand.New(rand.NewPCG(1, 1)), 30), Stamp{ID: 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+		s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 		if err != nil {
 			return
 		}
-		same(t, "image", rewrite(t, s.Image, s.Stamp).Image.lines(), s.Image.lines())
+		same(t, "image", rewrite(t, s.image, s.stamp).image.lines(), s.image.lines())
 	})
 }
 
@@ -37,7 +37,7 @@ func FuzzOwnChunk(f *testing.F) {
 	f.Add(b[at+headSize+ownHeadSize : len(b)-ownSumSize])
 	before := b[:at]
 	f.Fuzz(func(t *testing.T, lists []byte) {
-		r := newRestore(new(Snapshot))
+		r := newRestore(new(snapshot))
 		c, err := newChunks(newSource(bytes.NewReader(before), int64(len(before)), nil), r.found)
 		if err != nil {
 			t.Fatal(err)

@@ -99,8 +99,8 @@ func NewImage() *Image {
 	return im
 }
 
-// Copy is a frozen image, which is to be read only.
-func (im *Image) Copy() *Image {
+// copy is a frozen image, which is to be read only.
+func (im *Image) copy() *Image {
 	return &Image{
 		retained:      im.retained.copy(),
 		sessions:      im.sessions.copy(),
@@ -287,8 +287,8 @@ func (im *Image) Position() Position { return im.at }
 // cursor; the next is above it.
 func (im *Image) Number() uint64 { return im.number }
 
-// Numbered tells of a number given to what is not in the image any more.
-func (im *Image) Numbered(n uint64) { im.see(n) }
+// numbered tells of a number given to what is not in the image any more.
+func (im *Image) numbered(n uint64) { im.see(n) }
 
 // Retained lists the retained messages, by topic.
 func (im *Image) Retained() iter.Seq[*Message] { return im.retained.b.Scan }
@@ -311,14 +311,6 @@ func (im *Image) Sessions() iter.Seq[*Session] {
 
 // SessionsLen is how many there are.
 func (im *Image) SessionsLen() int { return im.sessions.b.Len() }
-
-// SessionOf is the session of a client, or nil.
-func (im *Image) SessionOf(clientID string) *Session {
-	if s := im.session(clientID); s != nil {
-		return &s.Session
-	}
-	return nil
-}
 
 // Subscriptions lists the subscriptions of all sessions, by client id and filter.
 func (im *Image) Subscriptions() iter.Seq[*Subscription] { return im.subscriptions.b.Scan }

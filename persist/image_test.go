@@ -329,7 +329,7 @@ func TestImageTwin(t *testing.T) {
 		for i := range 3000 {
 			r.change()
 			if i%500 == 250 {
-				copies = append(copies, frozen{im.Copy(), tw.lines()})
+				copies = append(copies, frozen{im.copy(), tw.lines()})
 			}
 		}
 		same(t, fmt.Sprint("seed ", seed), im.lines(), tw.lines())

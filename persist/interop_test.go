@@ -152,10 +152,10 @@ func TestMosquittoBetween(t *testing.T) {
 		if strings.Contains(said, "Error") || strings.Count(said, "Warning: Unsupported chunk") != 1 {
 			t.Errorf("mosquitto says\n%s", said)
 		}
-		s, err := LoadSnapshot(Folder(dir), "mosquitto.db", nil)
-		if err != nil || s.Own || s.Damage != nil || s.Stamp != (Stamp{}) {
+		s, err := loadSnapshot(Folder(dir), "mosquitto.db", nil)
+		if err != nil || s.own || s.damage != nil || s.stamp != (Stamp{}) {
 			t.Fatalf("%v, %+v", err, s)
 		}
-		same(t, fmt.Sprint("seed ", seed), essence(s.Image, 0), essence(im, wall))
+		same(t, fmt.Sprint("seed ", seed), essence(s.image, 0), essence(im, wall))
 	}
 }

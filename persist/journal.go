@@ -78,11 +78,11 @@ func newJournal(o Options, r *Recovery) *journal {
 		saved: make(chan saved, 1), synced: make(chan error, 1), backoff: o.RetryFirst,
 	}
 	j.written, j.safe = r.Image.at, r.Image.at
-	if r.Snapshot != nil {
-		j.id, j.base = r.Snapshot.Stamp.ID, r.Snapshot.Size
+	if r.snapshot != nil {
+		j.id, j.base = r.snapshot.stamp.ID, r.snapshot.size
 	}
-	for _, s := range r.Segments {
-		j.size += s.Size
+	for _, s := range r.segments {
+		j.size += s.size
 	}
 	j.grown = j.limit()
 	j.setSync(o.Sync)
@@ -93,7 +93,7 @@ func newJournal(o Options, r *Recovery) *journal {
 // follow, or one that the next start would have more work with.
 func (j *journal) begin(r *Recovery) {
 	id := j.id
-	redo := !r.whole || len(r.Segments) > 0 || r.Snapshot != nil && r.Snapshot.Damage != nil
+	redo := !r.whole || len(r.segments) > 0 || r.snapshot != nil && r.snapshot.damage != nil
 	if redo {
 		id = newID()
 	}
@@ -153,8 +153,8 @@ func (j *journal) run(s *Store) {
 }
 
 // take has a batch written, and made safe.
-func (j *journal) take(b *Batch) {
-	j.clock = clock{b.Now, b.Wall}
+func (j *journal) take(b *batch) {
+	j.clock = clock{b.now, b.wall}
 	if j.file == nil {
 		b.tell(j.enc.image)
 	} else {
@@ -169,7 +169,7 @@ func (j *journal) take(b *Batch) {
 	}
 }
 
-func (j *journal) encode(b *Batch) {
+func (j *journal) encode(b *batch) {
 	j.enc.buf = j.enc.buf[:0]
 	jumped := (j.clock.wall - j.clock.now) - (j.said.wall - j.said.now)
 	if j.clock.now-j.said.now >= clockStep || jumped >= clockStep || jumped <= -clockStep {
@@ -321,7 +321,7 @@ func (j *journal) save() {
 
 // freeze has the image as it is now written beside all else.
 func (j *journal) freeze(id uint64) {
-	s := &save{j.enc.image.Copy(), Stamp{ID: id, Segment: j.number, Now: j.clock.now, Wall: j.clock.wall}}
+	s := &save{j.enc.image.copy(), Stamp{ID: id, Segment: j.number, Now: j.clock.now, Wall: j.clock.wall}}
 	j.saving, j.retry = s, nil
 	j.o.Log(Info, fmt.Sprintf("Saving in-memory database to %s.", j.o.Path))
 	o := j.o

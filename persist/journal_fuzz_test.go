@@ -31,8 +31,8 @@ func FuzzJournal(f *testing.F) {
 		if err := s.replay(&decoder{image: NewImage()}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if s.Good > int64(len(data)) {
-			t.Fatalf("%d of %d bytes are good", s.Good, len(data))
+		if s.good > int64(len(data)) {
+			t.Fatalf("%d of %d bytes are good", s.good, len(data))
 		}
 	})
 }

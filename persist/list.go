@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// List prints what the file at path and the journal beside it hold, as text or
+// writeList prints what the file at path and the journal beside it hold, as text or
 // as one JSON value: the counts, each session's too, or with all everything. It
 // tells whether the files are whole, and changes nothing. Names and payloads are
 // printed so that a terminal takes them for nothing else.
-func List(w io.Writer, path string, all, asJSON bool) (whole bool, err error) {
+func writeList(w io.Writer, path string, all, asJSON bool) (whole bool, err error) {
 	disk, name := Folder(filepath.Dir(path)), filepath.Base(path)
 	r, err := Recover(disk, name, nil)
 	if err != nil {
 		return false, err
 	}
-	if r.Snapshot == nil && len(r.Segments)+len(r.aside) == 0 {
+	if r.snapshot == nil && len(r.segments)+len(r.aside) == 0 {
 		return false, fmt.Errorf("open %s: %w", path, fs.ErrNotExist)
 	}
 	l := &listing{path: path, Recovery: r, image: r.Image}
@@ -61,21 +61,21 @@ type totals struct {
 func (l *listing) problems() {
 	say := func(format string, args ...any) { l.wrong = append(l.wrong, fmt.Sprintf(format, args...)) }
 	switch {
-	case l.Snapshot == nil:
+	case l.snapshot == nil:
 		say("%s: there is none, only its journal", l.path)
-	case l.Snapshot.Damage != nil:
-		say("%s: %v", l.path, l.Snapshot.Damage)
+	case l.snapshot.damage != nil:
+		say("%s: %v", l.path, l.snapshot.damage)
 	}
-	for _, s := range l.Segments {
-		if s.Good < s.Size {
-			say("%s: the last %d bytes are torn or damaged", s.Name, s.Size-s.Good)
+	for _, s := range l.segments {
+		if s.good < s.size {
+			say("%s: the last %d bytes are torn or damaged", s.name, s.size-s.good)
 		}
 	}
 	for _, a := range l.aside {
 		say("%s: %s", a.from, a.why)
 	}
-	if l.Lost > 0 {
-		say("the journal tells of %d messages that are in no file", l.Lost)
+	if l.lost > 0 {
+		say("the journal tells of %d messages that are in no file", l.lost)
 	}
 }
 

@@ -18,12 +18,12 @@ func (l *listing) json(w *bufio.Writer, all bool) {
 	o.field("file", l.path)
 	o.field("whole", len(l.wrong) == 0)
 	o.field("problems", append([]string{}, l.wrong...))
-	if l.Snapshot != nil {
-		o.field("snapshot", snapshotJSON(l.Snapshot))
+	if l.snapshot != nil {
+		o.field("snapshot", snapshotJSON(l.snapshot))
 	}
 	o.list("journal", func(item func(any)) {
-		for _, s := range l.Segments {
-			item(segmentJSON{s.Name, s.Size, s.Good, s.Records, stamp(s.Wall)})
+		for _, s := range l.segments {
+			item(segmentJSON{s.name, s.size, s.good, s.records, stamp(s.wall)})
 		}
 	})
 	o.field("totals", l.sum)
@@ -55,13 +55,13 @@ type fileJSON struct {
 	Written string `json:"written,omitempty"`
 }
 
-func snapshotJSON(s *Snapshot) fileJSON {
-	f := fileJSON{Version: s.Version, Writer: "mosquitto", Bytes: s.Size, Stopped: s.Stopped}
-	if s.Own {
+func snapshotJSON(s *snapshot) fileJSON {
+	f := fileJSON{Version: s.version, Writer: "mosquitto", Bytes: s.size, Stopped: s.stopped}
+	if s.own {
 		f.Writer = "midge"
 	}
-	if s.Stamp.ID != 0 {
-		f.ID, f.Written = fmt.Sprintf("%016x", s.Stamp.ID), stamp(s.Stamp.Wall)
+	if s.stamp.ID != 0 {
+		f.ID, f.Written = fmt.Sprintf("%016x", s.stamp.ID), stamp(s.stamp.Wall)
 	}
 	return f
 }

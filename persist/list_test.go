@@ -22,7 +22,7 @@ func database(t *testing.T, im *Image) (path string) {
 		t.Fatal(err)
 	}
 	s := segment{number: 3, snapshot: 0xABC, first: 1, clock: clock{5000, 1795453000000}}
-	enc := &encoder{image: im.Copy(), buf: s.append(nil)}
+	enc := &encoder{image: im.copy(), buf: s.append(nil)}
 	enc.Retain(&Message{Topic: "topic/10", Payload: "\x1b[2J\u009b", Expires: Never, Stored: 2000})
 	enc.Commit(1)
 	enc.Forget("nobody")
@@ -41,7 +41,7 @@ var fileSize = regexp.MustCompile(`(?m)^(mosquitto.db[a-z0-9.]*): [0-9]+ bytes,`
 func list(t *testing.T, path string, all, asJSON bool) (text string, whole bool) {
 	t.Helper()
 	var b bytes.Buffer
-	whole, err := List(&b, path, all, asJSON)
+	whole, err := writeList(&b, path, all, asJSON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func contents(t *testing.T, dir string) string {
 }
 
 func TestListNone(t *testing.T) {
-	if _, err := List(new(bytes.Buffer), filepath.Join(t.TempDir(), "mosquitto.db"), false, false); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := writeList(new(bytes.Buffer), filepath.Join(t.TempDir(), "mosquitto.db"), false, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "other")
@@ -203,7 +203,7 @@ func TestListNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	var format *FormatError
-	if _, err := List(new(bytes.Buffer), path, false, false); !errors.As(err, &format) {
+	if _, err := writeList(new(bytes.Buffer), path, false, false); !errors.As(err, &format) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -31,23 +31,23 @@ func (l *listing) text(w *bufio.Writer, all bool) {
 }
 
 func (l *listing) textFiles(w *bufio.Writer) {
-	if s := l.Snapshot; s != nil {
+	if s := l.snapshot; s != nil {
 		by := "mosquitto"
-		if s.Own {
+		if s.own {
 			by = "midge"
 		}
 		when := "while it ran"
-		if s.Stopped {
+		if s.stopped {
 			when = "when it stopped"
 		}
-		fmt.Fprintf(w, "%s: %d bytes, version %d, written by %s %s", l.path, s.Size, s.Version, by, when)
-		if s.Stamp.ID != 0 {
-			fmt.Fprintf(w, ", %s, id %016x", stamp(s.Stamp.Wall), s.Stamp.ID)
+		fmt.Fprintf(w, "%s: %d bytes, version %d, written by %s %s", l.path, s.size, s.version, by, when)
+		if s.stamp.ID != 0 {
+			fmt.Fprintf(w, ", %s, id %016x", stamp(s.stamp.Wall), s.stamp.ID)
 		}
 		fmt.Fprintln(w)
 	}
-	for _, s := range l.Segments {
-		fmt.Fprintf(w, "%s: %d bytes, %d records, until %s\n", s.Name, s.Size, s.Records, stamp(s.Wall))
+	for _, s := range l.segments {
+		fmt.Fprintf(w, "%s: %d bytes, %d records, until %s\n", s.name, s.size, s.records, stamp(s.wall))
 	}
 }
 

@@ -53,7 +53,7 @@ type fileTable struct {
 	version  uint32
 	port     int // of the listener that messages came by
 	stopped  bool
-	counts   Counts
+	counts   counts
 	messages []stored // in the order of arrival, all that are used
 	retained []string // payloads
 	sessions []sessionTable
@@ -64,7 +64,7 @@ func prop(id byte, s string) string { return string([]byte{id, 0, byte(len(s))})
 func user(k, v string) string       { return prop(propUser, k) + prop(propUser, v)[1:] }
 
 var retainedFile = fileTable{
-	name: "retained-2.0.11", version: 6, port: 34183, stopped: true, counts: Counts{Messages: 13, Retained: 13},
+	name: "retained-2.0.11", version: 6, port: 34183, stopped: true, counts: counts{messages: 13, retained: 13},
 	messages: []stored{
 		{"pub-v4", "alice", 0, true, "r/q0", "zero", 0, ""},
 		{"pub-v4", "alice", 1, true, "r/q1", "one", 0, ""},
@@ -174,25 +174,25 @@ var fileTables = []fileTable{
 	{name: "empty-2.0.11", version: 6, stopped: true},
 	retainedFile,
 	{
-		name: "sessions-2.0.11", version: 6, port: 34183, counts: Counts{15, 2, 5, 11, 17},
+		name: "sessions-2.0.11", version: 6, port: 34183, counts: counts{15, 2, 5, 11, 17},
 		messages: newMessages(5795452781, 1795452783), retained: []string{"R", "B2"},
 		sessions: newSessions(34183, Never, 0),
 	}, {
-		name: "sessions-2.1.2", version: 6, port: 34184, counts: Counts{15, 2, 4, 10, 15},
+		name: "sessions-2.1.2", version: 6, port: 34184, counts: counts{15, 2, 4, 10, 15},
 		messages: newMessages(5795452816, 1795452818), retained: []string{"R", "B2"},
 		sessions: newSessions(34184, 1795452817000, 0x30),
 	}, {
-		name: "legacy-v5-1.6.9", version: 5, port: 34185, stopped: true, counts: Counts{16, 3, 5, 11, 17},
+		name: "legacy-v5-1.6.9", version: 5, port: 34185, stopped: true, counts: counts{16, 3, 5, 11, 17},
 		messages: append(newMessages(5795452837, 1795452838), stored{"sess-v5-exp", "", 1, true, "will/t", "WILL", 0, ""}),
 		retained: []string{"R", "B2", "WILL"}, sessions: newSessions(0, Never, 0),
 	}, {
-		name: "legacy-v4-1.5.9", version: 4, port: 34185, stopped: true, counts: Counts{9, 1, 2, 4, 8},
+		name: "legacy-v4-1.5.9", version: 4, port: 34185, stopped: true, counts: counts{9, 1, 2, 4, 8},
 		messages: oldMessages, retained: []string{"R"}, sessions: oldSessions(0, 1795452832000, 1795452831000),
 	}, {
-		name: "legacy-v3-1.5.5", version: 3, stopped: true, counts: Counts{9, 1, 2, 4, 8},
+		name: "legacy-v3-1.5.5", version: 3, stopped: true, counts: counts{9, 1, 2, 4, 8},
 		messages: oldMessages, retained: []string{"R"}, sessions: oldSessions(0, 1795452828000, 1795452827000),
 	}, {
-		name: "users-2.0.11", version: 6, port: 34183, stopped: true, counts: Counts{4, 4, 4, 4, 0},
+		name: "users-2.0.11", version: 6, port: 34183, stopped: true, counts: counts{4, 4, 4, 4, 0},
 		messages: []stored{
 			{"c-alice", "alice", 1, true, "from/c-alice", "p", 0, ""}, {"c-none", "", 1, true, "from/c-none", "p", 0, ""},
 			{"c-bob", "bob", 1, true, "from/c-bob", "p", 0, ""}, {"c-none2", "", 1, true, "from/c-none2", "p", 0, ""},
@@ -283,13 +283,13 @@ func tableLines(im *Image) []string {
 }
 
 // load reads a file of testdata.
-func load(t testing.TB, name string) *Snapshot {
+func load(t testing.TB, name string) *snapshot {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name+".db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+	s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -300,14 +300,14 @@ func TestMosquittoFiles(t *testing.T) {
 	for _, f := range fileTables {
 		t.Run(f.name, func(t *testing.T) {
 			s := load(t, f.name)
-			if s.Damage != nil || len(s.Warnings) > 0 || s.Own || s.Stamp != (Stamp{}) {
-				t.Errorf("damage %v, warnings %q, midge's %t, %+v", s.Damage, s.Warnings, s.Own, s.Stamp)
+			if s.damage != nil || len(s.warnings) > 0 || s.own || s.stamp != (Stamp{}) {
+				t.Errorf("damage %v, warnings %q, midge's %t, %+v", s.damage, s.warnings, s.own, s.stamp)
 			}
-			if s.Version != f.version || s.Stopped != f.stopped || s.Counts != f.counts {
-				t.Errorf("version %d, stopped %t, %+v", s.Version, s.Stopped, s.Counts)
+			if s.version != f.version || s.stopped != f.stopped || s.counts != f.counts {
+				t.Errorf("version %d, stopped %t, %+v", s.version, s.stopped, s.counts)
 			}
-			same(t, f.name, tableLines(s.Image), f.lines())
-			inOrder(t, s.Image, f.messages, f.port)
+			same(t, f.name, tableLines(s.image), f.lines())
+			inOrder(t, s.image, f.messages, f.port)
 		})
 	}
 }
@@ -327,12 +327,12 @@ func TestMosquittoVersion2(t *testing.T) {
 		}
 		two, rest = append(two, c...), rest[n:]
 	}
-	s, err := ReadSnapshot(bytes.NewReader(two), int64(len(two)), nil)
-	if err != nil || s.Damage != nil || s.Version != 2 {
+	s, err := readSnapshot(bytes.NewReader(two), int64(len(two)), nil)
+	if err != nil || s.damage != nil || s.version != 2 {
 		t.Fatalf("%v, %+v", err, s)
 	}
 	f := fileTable{messages: oldMessages, retained: []string{"R"}, sessions: oldSessions(0, Never, Never)}
-	same(t, "version 2", tableLines(s.Image), f.lines())
+	same(t, "version 2", tableLines(s.image), f.lines())
 }
 
 // inOrder fails where messages are not numbered in the order of their arrival.
@@ -367,7 +367,7 @@ func inOrder(t *testing.T, im *Image, want []stored, port int) {
 // TestMosquittoOrigins: messages of one client share what says so.
 func TestMosquittoOrigins(t *testing.T) {
 	seen := map[*Origin]bool{}
-	for m := range load(t, "retained-2.0.11").Image.Retained() {
+	for m := range load(t, "retained-2.0.11").image.Retained() {
 		seen[m.Origin] = true
 	}
 	if len(seen) != 2 {
@@ -380,24 +380,24 @@ func TestMosquittoOrigins(t *testing.T) {
 func TestMosquittoAgain(t *testing.T) {
 	for _, f := range fileTables {
 		first := load(t, f.name)
-		again := rewrite(t, first.Image, Stamp{ID: 1})
-		same(t, f.name, again.Image.lines(), first.Image.lines())
+		again := rewrite(t, first.image, Stamp{ID: 1})
+		same(t, f.name, again.image.lines(), first.image.lines())
 	}
 }
 
 // rewrite writes an image and reads it.
-func rewrite(t testing.TB, im *Image, stamp Stamp) *Snapshot {
+func rewrite(t testing.TB, im *Image, stamp Stamp) *snapshot {
 	t.Helper()
 	b := written(t, im, stamp)
-	s, err := ReadSnapshot(bytes.NewReader(b), int64(len(b)), nil)
+	s, err := readSnapshot(bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Damage != nil || len(s.Warnings) > 0 || !s.Own {
-		t.Fatalf("damage %v, warnings %s, midge's %t", s.Damage, strings.Join(s.Warnings, "; "), s.Own)
+	if s.damage != nil || len(s.warnings) > 0 || !s.own {
+		t.Fatalf("damage %v, warnings %s, midge's %t", s.damage, strings.Join(s.warnings, "; "), s.own)
 	}
-	if s.Stamp != stamp {
-		t.Fatalf("the stamp %+v was read as %+v", stamp, s.Stamp)
+	if s.stamp != stamp {
+		t.Fatalf("the stamp %+v was read as %+v", stamp, s.stamp)
 	}
 	return s
 }
@@ -405,7 +405,7 @@ func rewrite(t testing.TB, im *Image, stamp Stamp) *Snapshot {
 func written(t testing.TB, im *Image, stamp Stamp) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	n, err := WriteSnapshot(&b, im, stamp, false)
+	n, err := writeSnapshot(&b, im, stamp, false)
 	if err != nil || n != int64(b.Len()) {
 		t.Fatalf("%d bytes are said to be %d, %v", b.Len(), n, err)
 	}

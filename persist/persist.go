@@ -8,7 +8,7 @@
 // and changes them; nothing in here knows a socket, a packet or a clock.
 //
 // An Image (image.go) is a Recorder that holds all of it, and can be copied in
-// constant time. A Snapshot (snapshot.go) is an image in a file that mosquitto
+// constant time. A snapshot (snapshot.go) is an image in a file that mosquitto
 // can read, or one that mosquitto wrote. Files are reached through a Disk (disk.go).
 //
 // A Store (store.go) is the Recorder of a running broker: it hands what it is told

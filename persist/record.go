@@ -544,16 +544,3 @@ func (d *decoder) cursor() {
 		d.image.Cursor(id, number, c)
 	}
 }
-
-// cutRecord gives the type and what follows it of the record that data begins with.
-func cutRecord(data []byte) (body []byte, ok bool) {
-	if len(data) < recordHead+1 {
-		return nil, false
-	}
-	n := binary.LittleEndian.Uint32(data)
-	if n == 0 || uint64(n) > uint64(len(data)-recordHead) {
-		return nil, false
-	}
-	body = data[recordHead : recordHead+int(n)]
-	return body, recordSum(data[:4], body) == binary.LittleEndian.Uint32(data[4:])
-}

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,7 +11,7 @@ import (
 // state that its changes make.
 func TestRecordTwin(t *testing.T) {
 	for seed := range uint64(6) {
-		var b Batch
+		var b batch
 		tw, enc := newTwin(), &encoder{image: NewImage()}
 		r := &random{rnd: rand.New(rand.NewPCG(seed, 2)), to: []Recorder{tw, &b}}
 		read := decoder{image: NewImage()}
@@ -103,7 +104,7 @@ func TestRecordOnce(t *testing.T) {
 
 // TestRecordAllocs: what repeats allocates nothing.
 func TestRecordAllocs(t *testing.T) {
-	var b Batch
+	var b batch
 	enc := &encoder{image: NewImage()}
 	origin := &Origin{ClientID: "p"}
 	m := &Message{Topic: "t", Payload: "x", Origin: origin, Expires: Never, Stored: 1}
@@ -124,4 +125,17 @@ func TestRecordAllocs(t *testing.T) {
 	if allocs := testing.AllocsPerRun(100, step); allocs > 5 { // the B-tree makes its root anew
 		t.Errorf("%v allocations for 200 records", allocs)
 	}
+}
+
+// cutRecord gives the type and what follows it of the record that data begins with.
+func cutRecord(data []byte) (body []byte, ok bool) {
+	if len(data) < recordHead+1 {
+		return nil, false
+	}
+	n := binary.LittleEndian.Uint32(data)
+	if n == 0 || uint64(n) > uint64(len(data)-recordHead) {
+		return nil, false
+	}
+	body = data[recordHead : recordHead+int(n)]
+	return body, recordSum(data[:4], body) == binary.LittleEndian.Uint32(data[4:])
 }

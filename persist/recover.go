@@ -19,19 +19,19 @@ import (
 //	midge's, its stamp damaged   all: what they tell again changes nothing
 //	mosquitto's                  none: they belong to another history, and are put aside
 type Recovery struct {
-	Image    *Image
-	Snapshot *Snapshot // nil when there is none
-	Segments []Segment // those that were used
-	Records  int       // that were read from them
-	Lost     int       // messages that the journal tells of, and no file has
-	Notes    []Note    // for the log
+	Image *Image
+	Notes []Note // for the log
 
-	name   string
-	clock  clock      // the last instant that anything tells of
-	next   uint64     // the number of the next segment
-	whole  bool       // the snapshot and the segments can be followed by another
-	aside  []moved    // files to be put aside
-	copied []leftover // parts of files to be kept
+	name     string
+	snapshot *snapshot      // nil when there is none
+	segments []segmentFound // those that were used
+	records  int            // that were read from them
+	lost     int            // messages that the journal tells of, and no file has
+	clock    clock          // the last instant that anything tells of
+	next     uint64         // the number of the next segment
+	whole    bool           // the snapshot and the segments can be followed by another
+	aside    []moved        // files to be put aside
+	copied   []leftover     // parts of files to be kept
 }
 
 // Note is a line for the log.
@@ -58,6 +58,9 @@ type leftover struct {
 	at       int64
 }
 
+// Empty says that nothing was found.
+func (r *Recovery) Empty() bool { return r.snapshot == nil && len(r.segments) == 0 }
+
 // Now is what the broker's clock shows at an instant in Unix milliseconds: it goes
 // on from the last instant that was recorded, with the time that has passed
 // since, unless the machine's clock has gone back.
@@ -68,7 +71,7 @@ func (r *Recovery) Now(wall int64) Time { return r.clock.now + max(0, wall-r.clo
 // bytes of how many were read; it may be nil.
 func Recover(d Disk, name string, progress func(done, total int64)) (*Recovery, error) {
 	r := &Recovery{name: name, whole: true}
-	snapshot, err := LoadSnapshot(d, name, progress)
+	snapshot, err := loadSnapshot(d, name, progress)
 	switch {
 	case err == nil:
 		r.take(snapshot)
@@ -95,17 +98,17 @@ func (r *Recovery) note(l Level, format string, args ...any) {
 }
 
 // take begins with a snapshot.
-func (r *Recovery) take(s *Snapshot) {
-	r.Snapshot, r.Image = s, s.Image
-	r.clock = clock{s.Stamp.Now, s.Stamp.Wall}
-	r.next = s.Stamp.Segment
-	r.whole = s.Stamp.ID != 0
-	for _, line := range s.Warnings {
+func (r *Recovery) take(s *snapshot) {
+	r.snapshot, r.Image = s, s.image
+	r.clock = clock{s.stamp.Now, s.stamp.Wall}
+	r.next = s.stamp.Segment
+	r.whole = s.stamp.ID != 0
+	for _, line := range s.warnings {
 		r.Notes = append(r.Notes, Note{Warning, line})
 	}
-	if s.Damage != nil {
+	if s.damage != nil {
 		kept := r.name + ".damaged"
-		r.note(Error, "Error: %s is damaged (%v). What is whole was read; the file as it is now is kept as %s", r.name, s.Damage, kept)
+		r.note(Error, "Error: %s is damaged (%v). What is whole was read; the file as it is now is kept as %s", r.name, s.damage, kept)
 		r.copied = append(r.copied, leftover{from: r.name, to: kept})
 	}
 }
@@ -132,7 +135,7 @@ func (r *Recovery) replay(d Disk, list []numbered, progress func(done, total int
 	read := &decoder{image: r.Image}
 	for _, n := range list {
 		r.next = max(r.next, n.number+1)
-		if r.Snapshot != nil && n.number < r.Snapshot.Stamp.Segment {
+		if r.snapshot != nil && n.number < r.snapshot.stamp.Segment {
 			continue // it is in the snapshot, and was about to be removed
 		}
 		if err := r.replayOne(d, n, read, progress); err != nil {
@@ -140,8 +143,8 @@ func (r *Recovery) replay(d Disk, list []numbered, progress func(done, total int
 		}
 	}
 	r.next = max(r.next, 1)
-	if r.Lost = read.lost; r.Lost > 0 {
-		r.note(Error, "Error: the journal of %s tells of %d messages that are in no file.", r.name, r.Lost)
+	if r.lost = read.lost; r.lost > 0 {
+		r.note(Error, "Error: the journal of %s tells of %d messages that are in no file.", r.name, r.lost)
 	}
 	return nil
 }
@@ -161,26 +164,26 @@ func (r *Recovery) replayOne(d Disk, n numbered, read *decoder, progress func(do
 		return err
 	}
 	if why := r.unfit(s); why != "" {
-		if s.Good > 0 || size >= int64(segmentHead) { // else it was just being made
+		if s.good > 0 || size >= int64(segmentHead) { // else it was just being made
 			r.putAside(n.name, why)
 		}
 		return nil
 	}
-	if len(r.Segments) == 0 {
-		r.Image.Commit(s.First - 1)
+	if len(r.segments) == 0 {
+		r.Image.Commit(s.first - 1)
 	}
 	if err := s.replay(read, func(at int64) { tell(progress, at, size) }); err != nil {
 		return err
 	}
-	if s.Now >= r.clock.now || len(r.Segments) == 0 {
-		r.clock = clock{s.Now, s.Wall}
+	if s.now >= r.clock.now || len(r.segments) == 0 {
+		r.clock = clock{s.now, s.wall}
 	}
-	r.Records += s.Records
-	r.Segments = append(r.Segments, s.Segment)
-	if s.Good < size {
+	r.records += s.records
+	r.segments = append(r.segments, s.segmentFound)
+	if s.good < size {
 		kept := n.name + ".damaged"
-		r.note(Warning, "Warning: the last %d bytes of %s are torn or damaged and were not read; they are kept as %s", size-s.Good, n.name, kept)
-		r.copied = append(r.copied, leftover{n.name, kept, s.Good})
+		r.note(Warning, "Warning: the last %d bytes of %s are torn or damaged and were not read; they are kept as %s", size-s.good, n.name, kept)
+		r.copied = append(r.copied, leftover{n.name, kept, s.good})
 	}
 	return nil
 }
@@ -193,17 +196,17 @@ func tell(progress func(done, total int64), done, total int64) {
 
 // unfit is why a segment does not follow what was read so far, or "".
 func (r *Recovery) unfit(s *segmentReader) string {
-	own := r.Snapshot != nil && r.Snapshot.Own
+	own := r.snapshot != nil && r.snapshot.own
 	switch {
-	case s.Good == 0 || s.Number != segmentNumber(r.name, s.Name):
+	case s.good == 0 || s.number != segmentNumber(r.name, s.name):
 		return "has no header"
-	case r.Snapshot != nil && !own:
+	case r.snapshot != nil && !own:
 		return "does not belong to " + r.name + ", which mosquitto wrote"
-	case len(r.Segments) > 0 && s.First != r.Image.at+1:
+	case len(r.segments) > 0 && s.first != r.Image.at+1:
 		return "does not continue what is before it"
-	case len(r.Segments) == 0 && own && r.whole && s.Snapshot != r.Snapshot.Stamp.ID:
+	case len(r.segments) == 0 && own && r.whole && s.snapshot != r.snapshot.stamp.ID:
 		return "does not belong to this " + r.name
-	case len(r.Segments) == 0 && r.Snapshot == nil && s.Snapshot != 0:
+	case len(r.segments) == 0 && r.snapshot == nil && s.snapshot != 0:
 		r.note(Error, "Error: %s is missing. Only what its journal holds was read.", r.name)
 	}
 	return ""

@@ -56,7 +56,7 @@ func TestRecoverOdd(t *testing.T) {
 			im := NewImage()
 			im.Retain(&Message{Topic: "theirs", Payload: "x", Expires: Never, Stored: 1})
 			f, _ := m.Create(plantName)
-			WriteSnapshot(f, im, Stamp{}, true)
+			writeSnapshot(f, im, Stamp{}, true)
 			data = append(data, m.names[plantName].data...)
 			at := strings.Index(string(data), "midge")
 			copy(data[at:], "\x00\x00\x00\x00\x00\x00")

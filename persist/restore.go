@@ -10,7 +10,7 @@ import (
 // in a file, and what midge adds comes last, so all but the messages themselves
 // is kept in lists until the file ends.
 type restore struct {
-	found    *Snapshot
+	found    *snapshot
 	image    *Image
 	messages messages
 	origins  map[Origin]*Origin
@@ -84,7 +84,7 @@ func (m *messages) find(id uint64) *Message {
 	return nil
 }
 
-func newRestore(found *Snapshot) *restore {
+func newRestore(found *snapshot) *restore {
 	return &restore{found: found, image: NewImage(), origins: map[Origin]*Origin{}, sessions: map[string]*restored{}}
 }
 
@@ -150,10 +150,10 @@ func (r *restore) takeOwn(c *chunks) (ok bool, err error) {
 		return false, err
 	}
 	if o.before != c.before {
-		r.found.damage().Sum = true
+		r.found.mark().sum = true
 	}
-	r.found.Own, r.own = true, true
-	r.found.Stamp = o.stamp
+	r.found.own, r.own = true, true
+	r.found.stamp = o.stamp
 	r.numberMessages()
 	return o.apply(r), nil
 }
@@ -169,12 +169,12 @@ func (r *restore) config(c *chunks) (bool, error) {
 	if cfg.idSize != idSize {
 		return false, incompatible(cfg.idSize)
 	}
-	r.found.Own, r.found.Stopped = cfg.own, cfg.stopped
+	r.found.own, r.found.stopped = cfg.own, cfg.stopped
 	return true, nil
 }
 
 func (r *restore) message(c *messageChunk) {
-	r.found.Counts.Messages++
+	r.found.counts.messages++
 	t, e := len(c.topic), len(c.topic)+len(c.properties)
 	b := make([]byte, 0, e+len(c.payload))
 	s := view(append(append(append(b, c.topic...), c.properties...), c.payload...))
@@ -214,14 +214,14 @@ func (r *restore) origin(c *messageChunk) *Origin {
 // refer finds a message for one that refers to it.
 func (r *restore) refer(id uint64) *Message {
 	m := r.messages.find(id)
-	if m == nil && r.found.Own {
-		r.found.damage().Lost++
+	if m == nil && r.found.own {
+		r.found.mark().lost++
 	}
 	return m
 }
 
 func (r *restore) retain(c *retainedChunk) {
-	r.found.Counts.Retained++
+	r.found.counts.retained++
 	if m := r.refer(c.message); m != nil && m.Payload != "" {
 		r.retained = append(r.retained, m)
 	}
@@ -240,7 +240,7 @@ func (r *restore) sessionOf(client string) *restored {
 }
 
 func (r *restore) session(c *sessionChunk) {
-	r.found.Counts.Sessions++
+	r.found.counts.sessions++
 	if c.client == "" {
 		r.found.warn("Empty client entry found in persistence database, it may be corrupt.")
 		return
@@ -258,7 +258,7 @@ func (r *restore) session(c *sessionChunk) {
 }
 
 func (r *restore) subscription(c *subscriptionChunk) {
-	r.found.Counts.Subscriptions++
+	r.found.counts.subscriptions++
 	s := r.sessionOf(c.client)
 	s.subscriptions = append(s.subscriptions, &Subscription{
 		ClientID: s.ClientID, Filter: strings.Clone(c.filter), ID: c.id, Options: c.options&optionsBesideQoS | c.qos,
@@ -267,7 +267,7 @@ func (r *restore) subscription(c *subscriptionChunk) {
 
 // delivery takes in a message on its way, in either direction.
 func (r *restore) delivery(c *deliveryChunk) {
-	r.found.Counts.Deliveries++
+	r.found.counts.deliveries++
 	s := r.sessionOf(c.client)
 	m := r.refer(c.message)
 	if m == nil {
@@ -319,19 +319,19 @@ func (c *deliveryChunk) stands() State {
 func (r *restore) finish() {
 	if !r.own {
 		r.numberMessages()
-		if r.found.Own {
-			r.found.damage().Own = true
+		if r.found.own {
+			r.found.mark().own = true
 		}
 	}
 	for _, m := range r.retained {
 		r.image.Retain(m)
 	}
 	for _, s := range r.order {
-		if !s.over || r.found.Own {
+		if !s.over || r.found.own {
 			r.enter(s)
 		}
 	}
-	r.image.Numbered(r.number)
+	r.image.numbered(r.number)
 }
 
 // numberMessages gives messages of mosquitto's their numbers: in the order of
@@ -339,7 +339,7 @@ func (r *restore) finish() {
 func (r *restore) numberMessages() {
 	r.messages.sort()
 	for i, m := range r.messages.all {
-		if r.found.Own {
+		if r.found.own {
 			m.message.Stored = m.id
 		} else {
 			m.message.Stored = uint64(i + 1)
@@ -378,7 +378,7 @@ func (r *restore) numberDeliveries(s *restored) {
 		d := &s.deliveries[i].Delivery
 		switch {
 		case d.Number != 0:
-		case !r.found.Own:
+		case !r.found.own:
 			r.number++
 			d.Number = r.number
 		default:

@@ -87,16 +87,16 @@ func TestSaveSnapshot(t *testing.T) {
 		}
 		d := &worn{Folder: Folder(dir), left: n}
 		size, err := SaveSnapshot(d, name, after, Stamp{ID: 2}, true)
-		s, lerr := LoadSnapshot(Folder(dir), name, nil)
-		if lerr != nil || s.Damage != nil {
-			t.Fatalf("call %d failed: %v, %v", n, lerr, s.Damage)
+		s, lerr := loadSnapshot(Folder(dir), name, nil)
+		if lerr != nil || s.damage != nil {
+			t.Fatalf("call %d failed: %v, %v", n, lerr, s.damage)
 		}
 		if names, err := Folder(dir).List(); err != nil || !slices.Equal(names, []string{name}) {
 			t.Errorf("call %d failed: files %q, %v", n, names, err)
 		}
 		renamed := slices.Contains(d.calls[:len(d.calls)-flagOf(err)], "rename mosquitto.db.new mosquitto.db")
-		if want := map[bool]int{false: 10, true: 2000}[renamed]; s.Image.RetainedLen() != want {
-			t.Errorf("call %d failed: there are %d messages", n, s.Image.RetainedLen())
+		if want := map[bool]int{false: 10, true: 2000}[renamed]; s.image.RetainedLen() != want {
+			t.Errorf("call %d failed: there are %d messages", n, s.image.RetainedLen())
 		}
 		if err != nil {
 			if !errors.Is(err, errWorn) {
@@ -105,8 +105,8 @@ func TestSaveSnapshot(t *testing.T) {
 			continue
 		}
 		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Mode() != 0o600 || info.Size() != size || !s.Stopped || s.Stamp.ID != 2 || s.Size != size {
-			t.Errorf("%v bytes, said to be %d, mode %v, %v, %+v", info.Size(), size, info.Mode(), err, s.Stamp)
+		if err != nil || info.Mode() != 0o600 || info.Size() != size || !s.stopped || s.stamp.ID != 2 || s.size != size {
+			t.Errorf("%v bytes, said to be %d, mode %v, %v, %+v", info.Size(), size, info.Mode(), err, s.stamp)
 		}
 		want := []string{"create mosquitto.db.new", "write", "sync", "close", "rename mosquitto.db.new mosquitto.db", "sync folder"}
 		if got := slices.Compact(d.calls); !slices.Equal(got, want) {
@@ -124,7 +124,7 @@ func flagOf(err error) int {
 }
 
 func TestLoadSnapshotNone(t *testing.T) {
-	if _, err := LoadSnapshot(Folder(t.TempDir()), "mosquitto.db", nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := loadSnapshot(Folder(t.TempDir()), "mosquitto.db", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 }

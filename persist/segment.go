@@ -86,23 +86,23 @@ func (s *segment) decode(b []byte) error {
 	return nil
 }
 
-// Segment is what was found in a segment's file.
-type Segment struct {
-	Name     string
-	Number   uint64
-	Snapshot uint64   // the one it was opened for
-	First    Position // of its first record
-	Records  int
-	Size     int64 // of the file, in bytes
-	Good     int64 // of it can be used; what follows is torn or wrong
-	Now      Time  // the last instant it tells of, on the broker's clock
-	Wall     int64 // and in Unix milliseconds
+// segmentFound is what was found in a segment's file.
+type segmentFound struct {
+	name     string
+	number   uint64
+	snapshot uint64   // the one it was opened for
+	first    Position // of its first record
+	records  int
+	size     int64 // of the file, in bytes
+	good     int64 // of it can be used; what follows is torn or wrong
+	now      Time  // the last instant it tells of, on the broker's clock
+	wall     int64 // and in Unix milliseconds
 }
 
 // segmentReader reads a segment record by record. It needs memory for the largest
 // record, and never for more than the file has.
 type segmentReader struct {
-	Segment
+	segmentFound
 	r   *bufio.Reader
 	buf []byte
 }
@@ -110,7 +110,7 @@ type segmentReader struct {
 // openSegment reads the header. Without one Good is 0, and there is no record.
 // An error is that of the disk.
 func openSegment(r io.Reader, name string, size int64) (*segmentReader, error) {
-	s := &segmentReader{Segment: Segment{Name: name, Size: size}, r: bufio.NewReaderSize(r, 256<<10)}
+	s := &segmentReader{segmentFound: segmentFound{name: name, size: size}, r: bufio.NewReaderSize(r, 256<<10)}
 	head := make([]byte, segmentHead)
 	if _, err := io.ReadFull(s.r, head); err != nil {
 		return s, s.failed(err)
@@ -119,8 +119,8 @@ func openSegment(r io.Reader, name string, size int64) (*segmentReader, error) {
 	if h.decode(head) != nil {
 		return s, nil
 	}
-	s.Number, s.Snapshot, s.First, s.Now, s.Wall = h.number, h.snapshot, h.first, h.clock.now, h.clock.wall
-	s.Good = int64(segmentHead)
+	s.number, s.snapshot, s.first, s.now, s.wall = h.number, h.snapshot, h.first, h.clock.now, h.clock.wall
+	s.good = int64(segmentHead)
 	return s, nil
 }
 
@@ -129,13 +129,13 @@ func (s *segmentReader) failed(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil
 	}
-	return fmt.Errorf("read %s: %w", s.Name, err)
+	return fmt.Errorf("read %s: %w", s.name, err)
 }
 
 // next gives the next whole record, its type first; it is valid until the next
 // call. nil is the end, or what cannot be used.
 func (s *segmentReader) next() ([]byte, error) {
-	if s.Good == 0 {
+	if s.good == 0 {
 		return nil, nil
 	}
 	var head [recordHead]byte
@@ -143,7 +143,7 @@ func (s *segmentReader) next() ([]byte, error) {
 		return nil, s.failed(err)
 	}
 	n := int64(binary.LittleEndian.Uint32(head[:]))
-	if n == 0 || n > s.Size-s.Good-recordHead {
+	if n == 0 || n > s.size-s.good-recordHead {
 		return nil, nil
 	}
 	if int64(cap(s.buf)) < n {
@@ -169,9 +169,9 @@ func (s *segmentReader) replay(d *decoder, progress func(int64)) error {
 		if !s.apply(d, body) {
 			return nil
 		}
-		s.Good += recordHead + int64(len(body))
+		s.good += recordHead + int64(len(body))
 		if progress != nil {
-			progress(s.Good)
+			progress(s.good)
 		}
 	}
 }
@@ -182,11 +182,11 @@ func (s *segmentReader) apply(d *decoder, body []byte) bool {
 		if !d.changes(body[1:]) {
 			return false
 		}
-		d.image.Commit(s.First + Position(s.Records))
-		s.Records++
+		d.image.Commit(s.first + Position(s.records))
+		s.records++
 	case body[0] == recordClock && len(body) == 1+16:
-		s.Now = Time(binary.LittleEndian.Uint64(body[1:]))
-		s.Wall = int64(binary.LittleEndian.Uint64(body[9:]))
+		s.now = Time(binary.LittleEndian.Uint64(body[1:]))
+		s.wall = int64(binary.LittleEndian.Uint64(body[9:]))
 	default:
 		return false
 	}

@@ -51,22 +51,22 @@ import (
 // An image of mosquitto's own has its Times in Unix milliseconds, and so has one
 // whose own chunk is lost: its Stamp is zero.
 
-// Snapshot is what a file had in it.
-type Snapshot struct {
-	Image    *Image
-	Stamp    Stamp
-	Version  uint32   // of mosquitto's format, 2 to 6
-	Own      bool     // midge wrote it
-	Stopped  bool     // it was written when the broker stopped
-	Size     int64    // of the file, in bytes
-	Counts   Counts   // of what was read
-	Warnings []string // as mosquitto has them, to be logged
-	Damage   *Damage  // nil: the file is whole
+// snapshot is what a file had in it.
+type snapshot struct {
+	image    *Image
+	stamp    Stamp
+	version  uint32   // of mosquitto's format, 2 to 6
+	own      bool     // midge wrote it
+	stopped  bool     // it was written when the broker stopped
+	size     int64    // of the file, in bytes
+	counts   counts   // of what was read
+	warnings []string // as mosquitto has them, to be logged
+	damage   *damage  // nil: the file is whole
 }
 
-// Counts are of chunks that were read, whether they are of any use or not.
-type Counts struct {
-	Messages, Retained, Sessions, Subscriptions, Deliveries int
+// counts are of chunks that were read, whether they are of any use or not.
+type counts struct {
+	messages, retained, sessions, subscriptions, deliveries int
 }
 
 // FormatError says that a file is none that can be read. It is to be left as it is.
@@ -79,18 +79,18 @@ func (e *FormatError) Lines() []string {
 	return []string{"Error: " + e.text, "Error: Couldn't open database."}
 }
 
-// Damage is what is wrong with a file that is one of ours or mosquitto's. All
+// damage is what is wrong with a file that is one of ours or mosquitto's. All
 // that is whole in it was read.
-type Damage struct {
-	Broken int   // chunks, or places where there should be one
-	First  int64 // where in the file the first is
-	Torn   bool  // the file ends within a chunk
-	Sum    bool  // the checksum is another
-	Own    bool  // midge's own chunk is missing or broken
-	Lost   int   // references to messages that are not there
+type damage struct {
+	broken int   // chunks, or places where there should be one
+	first  int64 // where in the file the first is
+	torn   bool  // the file ends within a chunk
+	sum    bool  // the checksum is another
+	own    bool  // midge's own chunk is missing or broken
+	lost   int   // references to messages that are not there
 }
 
-func (d *Damage) Error() string {
+func (d *damage) Error() string {
 	text := ""
 	say := func(on bool, format string, args ...any) {
 		if on {
@@ -100,48 +100,48 @@ func (d *Damage) Error() string {
 			text += fmt.Sprintf(format, args...)
 		}
 	}
-	say(d.Broken > 0, "%d broken or missing records, the first at byte %d", d.Broken, d.First)
-	say(d.Torn, "the end is missing")
-	say(d.Sum, "the checksum is wrong")
-	say(d.Own, "what only midge keeps is missing: wills, shared deliveries, retained deliveries under way")
-	say(d.Lost > 0, "%d messages are missing", d.Lost)
+	say(d.broken > 0, "%d broken or missing records, the first at byte %d", d.broken, d.first)
+	say(d.torn, "the end is missing")
+	say(d.sum, "the checksum is wrong")
+	say(d.own, "what only midge keeps is missing: wills, shared deliveries, retained deliveries under way")
+	say(d.lost > 0, "%d messages are missing", d.lost)
 	return text
 }
 
-// damage is the snapshot's, made when there is some.
-func (s *Snapshot) damage() *Damage {
-	if s.Damage == nil {
-		s.Damage = new(Damage)
+// mark is the damage of the snapshot's, made when there is some.
+func (s *snapshot) mark() *damage {
+	if s.damage == nil {
+		s.damage = new(damage)
 	}
-	return s.Damage
+	return s.damage
 }
 
 // broken notes a chunk that cannot be read.
-func (s *Snapshot) broken(at int64) {
-	d := s.damage()
-	if d.Broken++; d.Broken == 1 {
-		d.First = at
+func (s *snapshot) broken(at int64) {
+	d := s.mark()
+	if d.broken++; d.broken == 1 {
+		d.first = at
 	}
 }
 
 const warningsMax = 10
 
-func (s *Snapshot) warn(format string, args ...any) {
-	if len(s.Warnings) < warningsMax {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("Warning: "+format, args...))
+func (s *snapshot) warn(format string, args ...any) {
+	if len(s.warnings) < warningsMax {
+		s.warnings = append(s.warnings, fmt.Sprintf("Warning: "+format, args...))
 	}
 }
 
-// ReadSnapshot reads a file of size bytes. A file that is not mosquitto's, or too
-// new, is a *FormatError; other errors are those of r. Damage is no error. Of
+// readSnapshot reads a file of size bytes. A file that is not mosquitto's, or too
+// new, is a *FormatError; other errors are those of r. Damage of the file is no error. Of
 // memory it needs what the image takes, and its largest message. progress is
 // called now and then with the bytes read so far; it may be nil.
-func ReadSnapshot(r io.Reader, size int64, progress func(done, total int64)) (*Snapshot, error) {
-	s := &Snapshot{Size: size}
+func readSnapshot(r io.Reader, size int64, progress func(done, total int64)) (*snapshot, error) {
+	s := &snapshot{size: size}
 	in := newRestore(s)
 	if size == 0 {
 		s.warn("Persistence file is empty.")
-		s.Image = in.image
+		s.image = in.image
 		return s, nil
 	}
 	c, err := newChunks(newSource(r, size, progress), s)
@@ -152,12 +152,12 @@ func ReadSnapshot(r io.Reader, size int64, progress func(done, total int64)) (*S
 		return nil, err
 	}
 	in.finish()
-	s.Image = in.image
+	s.image = in.image
 	return s, nil
 }
 
-// LoadSnapshot reads a file of a disk. There being none is fs.ErrNotExist.
-func LoadSnapshot(d Disk, name string, progress func(done, total int64)) (*Snapshot, error) {
+// loadSnapshot reads a file of a disk. There being none is fs.ErrNotExist.
+func loadSnapshot(d Disk, name string, progress func(done, total int64)) (*snapshot, error) {
 	f, err := d.Open(name)
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func LoadSnapshot(d Disk, name string, progress func(done, total int64)) (*Snaps
 	if err != nil {
 		return nil, err
 	}
-	return ReadSnapshot(f, size, progress)
+	return readSnapshot(f, size, progress)
 }
 
 // SaveSnapshot writes a file of a disk, all of it or nothing, beside whatever
@@ -190,7 +190,7 @@ func saveAs(d Disk, name string, im *Image, stamp Stamp, stopped bool) (int64, e
 	if err != nil {
 		return 0, err
 	}
-	n, err := WriteSnapshot(f, im, stamp, stopped)
+	n, err := writeSnapshot(f, im, stamp, stopped)
 	if err == nil {
 		err = f.Sync()
 	}

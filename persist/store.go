@@ -12,7 +12,7 @@ import (
 // loop's goroutine, and none waits for the disk but Close.
 //
 //	loop                                    journal's goroutine
-//	changes of a turn ──▶ Batch ──Hand──▶   encode, image, write, sync
+//	changes of a turn ──▶ batch ──Hand──▶   encode, image, write, sync
 //	core.Synced ◀──── Done ◀──Report────    safe up to here
 //
 // One batch is on its way at a time. What comes meanwhile is the next, so that the
@@ -23,14 +23,14 @@ import (
 // What the journal may owe is bounded by who fills it: when Backlog is above what
 // is wanted, nothing should be read from those whose packets make records.
 type Store struct {
-	*Batch // being filled
+	*batch // being filled
 
-	spare   *Batch
-	sent    *Batch // on its way; nil when there is none
+	spare   *batch
+	sent    *batch // on its way; nil when there is none
 	changes int    // that autosave_on_changes counts
 	rest    Time   // nothing is handed over before
 	took    time.Duration
-	work    chan *Batch
+	work    chan *batch
 	saves   chan struct{}
 	syncs   chan Sync
 	stop    chan struct{}
@@ -92,8 +92,8 @@ func NewStore(o Options, r *Recovery) *Store {
 		o.RetryMost = time.Minute
 	}
 	return &Store{
-		Batch: new(Batch), spare: new(Batch),
-		work: make(chan *Batch, 1), saves: make(chan struct{}, 1), syncs: make(chan Sync, 1),
+		batch: new(batch), spare: new(batch),
+		work: make(chan *batch, 1), saves: make(chan struct{}, 1), syncs: make(chan Sync, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 		journal: newJournal(o, r), from: r,
 	}
@@ -125,9 +125,9 @@ func (s *Store) Hand(now Time, wall int64) (again Time) {
 	if now < s.rest {
 		return s.rest
 	}
-	s.Batch.Now, s.Batch.Wall = now, wall
-	s.changes += s.Batch.saves
-	s.sent, s.Batch, s.spare = s.Batch, s.spare, nil
+	s.batch.now, s.batch.wall = now, wall
+	s.changes += s.batch.saves
+	s.sent, s.batch, s.spare = s.batch, s.spare, nil
 	s.work <- s.sent
 	return Never
 }
@@ -150,7 +150,7 @@ func (s *Store) Done(r Report) {
 
 // Backlog is about how many bytes are still to be written.
 func (s *Store) Backlog() int {
-	n := s.Batch.size
+	n := s.batch.size
 	if s.sent != nil {
 		n += s.sent.size
 	}
@@ -179,9 +179,9 @@ func (s *Store) SetSync(to Sync) {
 
 // Close writes all that is left and a last snapshot, and waits for it.
 func (s *Store) Close(now Time, wall int64) {
-	s.Batch.Now, s.Batch.Wall = now, wall
+	s.batch.now, s.batch.wall = now, wall
 	if !s.empty() {
-		s.work <- s.Batch // the one before is being taken, or was
+		s.work <- s.batch // the one before is being taken, or was
 	}
 	close(s.stop)
 	<-s.stopped

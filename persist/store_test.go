@@ -370,7 +370,7 @@ func TestStoreTorn(t *testing.T) {
 			t.Fatalf("cut to %d of %d bytes: position %d has another state", n, len(whole), r.Image.Position())
 		}
 		states[strings.Join(have, "\n")] = true
-		if torn := n >= segmentHead && r.Segments[len(r.Segments)-1].Good < int64(n); torn != (len(r.Notes) > 0) {
+		if torn := n >= segmentHead && r.segments[len(r.segments)-1].good < int64(n); torn != (len(r.Notes) > 0) {
 			t.Fatalf("cut to %d bytes, torn %t, said %q", n, torn, r.Notes)
 		}
 	}
@@ -422,7 +422,7 @@ func TestStoreDown(t *testing.T) {
 	for range 50 {
 		p.record()
 		p.hand()
-		p.await("an answer", func(Report) bool { return p.Batch.empty() || p.sent == nil })
+		p.await("an answer", func(Report) bool { return p.batch.empty() || p.sent == nil })
 	}
 	p.await("the error", func(r Report) bool { return errors.Is(r.Err, syscall.ENOSPC) })
 	if p.last.Safe != safe {

@@ -25,9 +25,9 @@ type snapshotWriter struct {
 	inflight []uint64   // a bit for each packet identifier that is under way
 }
 
-// WriteSnapshot writes a frozen image and gives the number of bytes. w need not
+// writeSnapshot writes a frozen image and gives the number of bytes. w need not
 // have a buffer. Beside the image it needs 8 bytes of memory for each message.
-func WriteSnapshot(w io.Writer, im *Image, stamp Stamp, stopped bool) (int64, error) {
+func writeSnapshot(w io.Writer, im *Image, stamp Stamp, stopped bool) (int64, error) {
 	s := &snapshotWriter{out: newSink(w), image: im, stamp: stamp, inflight: make([]uint64, (math.MaxUint16+1)/64)}
 	s.collect()
 	s.header(stopped)

@@ -37,7 +37,7 @@ func fullImage() (*Image, []any) {
 	im.Receive("client", 14, message(14))
 	im.Will("client", will)
 	im.Cursor("client", 31, cursor)
-	im.Numbered(1000)
+	im.numbered(1000)
 	return im, []any{*message(10), *origin, session, *sub, sent, released, *will, cursor}
 }
 
@@ -55,9 +55,9 @@ func TestSnapshotFields(t *testing.T) {
 		}
 	}
 	s := rewrite(t, im, stamp)
-	same(t, "image", s.Image.lines(), im.lines())
-	if s.Image.Number() != im.Number() {
-		t.Errorf("the highest number is %d, not %d", s.Image.Number(), im.Number())
+	same(t, "image", s.image.lines(), im.lines())
+	if s.image.Number() != im.Number() {
+		t.Errorf("the highest number is %d, not %d", s.image.Number(), im.Number())
 	}
 }
 
@@ -72,9 +72,9 @@ func TestSnapshotNone(t *testing.T) {
 	im.Deliver("b", Delivery{Message: m, Number: 2})
 	im.Will("a", &Will{Message: &Message{Topic: "w", Expires: Never, Stored: 3}, Due: Never})
 	im.Cursor("a", 4, Cursor{})
-	same(t, "image", rewrite(t, im, Stamp{}).Image.lines(), im.lines())
+	same(t, "image", rewrite(t, im, Stamp{}).image.lines(), im.lines())
 	none := NewImage()
-	same(t, "empty image", rewrite(t, none, Stamp{}).Image.lines(), nil)
+	same(t, "empty image", rewrite(t, none, Stamp{}).image.lines(), nil)
 }
 
 // legal fills an image at random with what a broker may have.
@@ -148,9 +148,9 @@ func TestSnapshotRandom(t *testing.T) {
 		im := legal(rand.New(rand.NewPCG(seed, 2)), 400)
 		stamp := Stamp{ID: seed, Segment: 3, Now: Time(seed) * 1000, Wall: 1795453000000}
 		s := rewrite(t, im, stamp)
-		same(t, fmt.Sprint("seed ", seed), s.Image.lines(), im.lines())
-		if s.Image.Number() != im.Number() {
-			t.Fatalf("seed %d: the highest number is %d, not %d", seed, s.Image.Number(), im.Number())
+		same(t, fmt.Sprint("seed ", seed), s.image.lines(), im.lines())
+		if s.image.Number() != im.Number() {
+			t.Fatalf("seed %d: the highest number is %d, not %d", seed, s.image.Number(), im.Number())
 		}
 	}
 }
@@ -158,7 +158,7 @@ func TestSnapshotRandom(t *testing.T) {
 // chunksOf lists what mosquitto would read of a file.
 func chunksOf(t *testing.T, b []byte) (all []any) {
 	t.Helper()
-	c, err := newChunks(newSource(bytes.NewReader(b), int64(len(b)), nil), new(Snapshot))
+	c, err := newChunks(newSource(bytes.NewReader(b), int64(len(b)), nil), new(snapshot))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,9 +227,9 @@ func TestSnapshotOnce(t *testing.T) {
 		t.Errorf("%d bytes", n)
 	}
 	s := rewrite(t, im, Stamp{})
-	seen := map[*Message]bool{s.Image.RetainedAt("t"): true}
-	for one := range s.Image.Sessions() {
-		for d := range s.Image.Deliveries(one.ClientID) {
+	seen := map[*Message]bool{s.image.RetainedAt("t"): true}
+	for one := range s.image.Sessions() {
+		for d := range s.image.Deliveries(one.ClientID) {
 			seen[d.Message] = true
 		}
 	}
@@ -246,7 +246,7 @@ func TestSnapshotLarge(t *testing.T) {
 		im.Retain(m)
 		im.Will(fmt.Sprint("c", i), &Will{Message: m, Due: 1})
 	}
-	same(t, "large", rewrite(t, im, Stamp{}).Image.lines(), im.lines())
+	same(t, "large", rewrite(t, im, Stamp{}).image.lines(), im.lines())
 }
 
 // TestSnapshotMemory: a snapshot takes no more memory than it says.
@@ -258,7 +258,7 @@ func TestSnapshotMemory(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := WriteSnapshot(io.Discard, im, Stamp{}, false); err != nil {
+	if _, err := writeSnapshot(io.Discard, im, Stamp{}, false); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -282,7 +282,7 @@ func BenchmarkSnapshotWrite(b *testing.B) {
 	im := million(1_000_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		n, err := WriteSnapshot(io.Discard, im, Stamp{}, false)
+		n, err := writeSnapshot(io.Discard, im, Stamp{}, false)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -295,8 +295,8 @@ func BenchmarkSnapshotRead(b *testing.B) {
 	b.SetBytes(int64(len(file)))
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := ReadSnapshot(bytes.NewReader(file), int64(len(file)), nil)
-		if err != nil || s.Image.RetainedLen() != 1_000_000 {
+		s, err := readSnapshot(bytes.NewReader(file), int64(len(file)), nil)
+		if err != nil || s.image.RetainedLen() != 1_000_000 {
 			b.Fatal(err)
 		}
 	}

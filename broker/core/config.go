@@ -58,7 +58,7 @@ type Listener struct {
 	Anonymous     bool                 // clients may connect without credentials
 	Access        Access               // what its clients may do; nil: anything
 	UsernameAsID  bool                 // the user name takes the place of the client id
-	Strangers     bool                 // clients that name a user were admitted by another Login than this, or by none
+	strangers     bool                 // clients that name a user were admitted by another Login than this, or by none
 	Login         Login                // knows who may connect; nil: any user name is as good as none
 	Refused       func()               // told when one is not authorised; nil: nobody wants to know
 	EmptyClientID bool                 // a client id may be empty
@@ -81,7 +81,7 @@ func (l *Listener) Follow(next *Listener) {
 	old := *l
 	*l = *next
 	l.MaxQoS, l.MaxAlias, l.Mount = old.MaxQoS, old.MaxAlias, old.Mount
-	l.Strangers = old.Strangers || l.Login != old.Login
+	l.strangers = old.strangers || l.Login != old.Login
 }
 
 // AllVersions is the value of Listener.Versions that accepts every protocol version.

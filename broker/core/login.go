@@ -136,7 +136,7 @@ func (b *Broker) Recheck(now Time) {
 		}
 	}
 	for l := range strange {
-		l.Strangers = false
+		l.strangers = false
 	}
 }
 
@@ -150,5 +150,5 @@ func (b *Broker) keeps(c *Client) bool {
 	if l.Login == nil || user == "" {
 		return l.Anonymous
 	}
-	return !l.Strangers && l.Login.Keeps(user)
+	return !l.strangers && l.Login.Keeps(user)
 }

@@ -64,14 +64,9 @@ func (p *Poller) Add(fd int, ev Events) error {
 }
 
 // Mod replaces what fd is watched for. With an empty set fd still reports
-// Hangup, over and over; Del silences it.
+// Hangup, over and over. Closing the last descriptor of a socket ends it.
 func (p *Poller) Mod(fd int, ev Events) error {
 	return p.control("epoll_ctl mod", unix.EPOLL_CTL_MOD, fd, ev)
-}
-
-// Del stops watching fd. Closing the last descriptor of a socket does the same.
-func (p *Poller) Del(fd int) error {
-	return p.control("epoll_ctl del", unix.EPOLL_CTL_DEL, fd, 0)
 }
 
 func (p *Poller) control(call string, op, fd int, ev Events) error {

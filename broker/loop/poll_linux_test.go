@@ -129,8 +129,6 @@ func TestHangup(t *testing.T) {
 	expect(t, p, map[int]Events{a: Readable | Hangup})
 	must(t, p.Mod(a, 0))
 	expect(t, p, map[int]Events{a: Hangup})
-	must(t, p.Del(a))
-	expect(t, p, nil)
 }
 
 // TestEnded: the end is told to those who do not read.
@@ -186,7 +184,6 @@ func TestClosedDescriptor(t *testing.T) {
 	for name, err := range map[string]error{
 		"epoll_ctl add": p.Add(a, Readable),
 		"epoll_ctl mod": p.Mod(a, Readable),
-		"epoll_ctl del": p.Del(a),
 		"close":         Close(a),
 	} {
 		if !errors.Is(err, unix.EBADF) || !strings.HasPrefix(err.Error(), name+":") {

@@ -21,8 +21,8 @@ type Identity struct {
 	groups   []int // supplementary ones; nil: stay
 }
 
-// ExitPrivileges is the exit status when root could not become another user.
-const ExitPrivileges = 14
+// exitPrivileges is the exit status when root could not become another user.
+const exitPrivileges = 14
 
 // origin is what the identity depends on beside the configuration.
 type origin struct {
@@ -161,7 +161,7 @@ func (id Identity) Become() error {
 }
 
 func stuck(what string, err error) error {
-	return conf.Errorf(ExitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, conf.Reason(err))
+	return conf.Errorf(exitPrivileges, "Error setting %s whilst dropping privileges: %v.", what, conf.Reason(err))
 }
 
 // WhoAmI says which user the process is: "user: NAME", or "user id: NUMBER" for one

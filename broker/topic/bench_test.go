@@ -248,14 +248,6 @@ func BenchmarkRetained(b *testing.B) {
 				r.Set(name, m)
 			}
 		})
-		b.Run("copy", func(b *testing.B) {
-			b.ReportAllocs()
-			var last *Retained[*message]
-			for b.Loop() {
-				last = r.Copy()
-			}
-			runtime.KeepAlive(last)
-		})
 		for _, c := range []struct {
 			name, filter string
 			limit, total int // total: stop after so many

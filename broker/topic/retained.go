@@ -73,13 +73,6 @@ func text(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// Copy returns a copy that stays as it is whatever becomes of r, and the other
-// way round, in constant time: the two share what neither has changed. It may be
-// used on another goroutine.
-func (r *Retained[M]) Copy() *Retained[M] {
-	return &Retained[M]{tree: *r.tree.Copy()}
-}
-
 // Walk calls visit for each message until it returns false, in the order of the
 // levels as bytes compare. The store must not be changed meanwhile.
 func (r *Retained[M]) Walk(visit func(name string, m M) bool) {

@@ -87,54 +87,6 @@ func TestRetainedWalkStops(t *testing.T) {
 	}
 }
 
-// TestRetainedCopy walks a copy on another goroutine while the store changes
-// (run it with -race), and changes the copy, too.
-func TestRetainedCopy(t *testing.T) {
-	const n = 5000
-	name := func(i int) string { return fmt.Sprintf("a/%d/b", i) }
-	var r Retained[*message]
-	for i := range n {
-		r.Set(name(i), &message{name(i), "old"})
-	}
-	frozen := r.Copy()
-	walked := make(chan error)
-	go func() {
-		for range 3 {
-			seen := 0
-			for c := NewCursor("a/#"); ; {
-				if frozen.Read(&c, 100, func(m *message) bool {
-					if m.payload == "old" {
-						seen++
-					}
-					return true
-				}) {
-					break
-				}
-			}
-			if _, ok := frozen.Load(name(1)); !ok || seen != n || frozen.Len() != n {
-				walked <- fmt.Errorf("the copy has changed: %d of %d, Len %d", seen, n, frozen.Len())
-				return
-			}
-		}
-		walked <- nil
-	}()
-	for i := range n {
-		if i%2 == 0 {
-			r.Delete(name(i))
-		} else {
-			r.Set(name(i), &message{name(i), "new"})
-		}
-		r.Set("b/"+name(i), &message{"b/" + name(i), "new"})
-	}
-	if err := <-walked; err != nil {
-		t.Fatal(err)
-	}
-	frozen.Delete(name(1))
-	if m, ok := r.Load(name(1)); !ok || m.payload != "new" || r.Len() != n/2+n {
-		t.Errorf("the store has changed with its copy: %v, Len %d", m, r.Len())
-	}
-}
-
 func TestRetainedDoesNotAllocate(t *testing.T) {
 	var r Retained[*message]
 	for i := range 2000 {

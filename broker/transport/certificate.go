@@ -270,12 +270,12 @@ func (f *Files) requireCertificate(c *Config) {
 	if c.noDates {
 		t.ClientAuth = tls.RequireAnyClientCert // Check does the rest
 	}
-	t.VerifyConnection = c.Check // of a session that is resumed too
+	t.VerifyConnection = c.check // of a session that is resumed too
 }
 
-// Check says whether the certificate of a client is good now: its chain where dates
+// check says whether the certificate of a client is good now: its chain where dates
 // do not count, for crypto/tls looks at the others, and the lists of revoked ones.
-func (c *Config) Check(state tls.ConnectionState) error {
+func (c *Config) check(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("tls: client didn't provide a certificate")
 	}
