@@ -80,9 +80,6 @@ func (p *aclParser) read(line string) (complaint string) {
 	return fmt.Sprintf("Invalid line in acl_file %q: %s.", p.name, excerpt(word))
 }
 
-// filterMax is the longest filter, in bytes: MQTT has no longer ones.
-const filterMax = 65535
-
 func (p *aclParser) section(user string) (complaint string) {
 	if user == "" {
 		return fmt.Sprintf("Missing username in acl_file %q.", p.name)
@@ -110,7 +107,7 @@ func (p *aclParser) rule(kind, rest string) (complaint string) {
 		}
 		filter = trim(more)
 	}
-	if len(filter) > filterMax || topic.CheckFilter([]byte(filter)) != nil {
+	if len(filter) > stringMax || topic.CheckFilter([]byte(filter)) != nil {
 		return fmt.Sprintf("Invalid ACL topic %q in acl_file %q.", excerpt(filter), p.name)
 	}
 	p.warn(kind, filter)

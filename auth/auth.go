@@ -15,3 +15,7 @@
 // passwords.go, aclfile.go and file.go. Nothing here logs; what is to be said is
 // returned as lines of the log, and no line has a password or a hash in it.
 package auth
+
+// stringMax is the longest user name, password or filter, in bytes: MQTT has no longer
+// ones.
+const stringMax = 65535

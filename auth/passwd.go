@@ -248,7 +248,7 @@ func (j *job) checkUser() error {
 		return refuse("Error: Username must not contain the ':' character.")
 	case strings.ContainsFunc(j.user, unicode.IsControl):
 		return refuse("Error: Username must not contain control characters.")
-	case len(j.user) > nameMax:
+	case len(j.user) > stringMax:
 		return refuse("Error: Username must be less than 65536 characters long.")
 	case !utf8.ValidString(j.user):
 		return refuse("Error: Username must be UTF-8.")
@@ -280,7 +280,7 @@ func (j *job) hash(password []byte) (Hash, error) {
 	switch {
 	case len(password) == 0:
 		return Hash{}, refuse("Error: Empty password.")
-	case len(password) > nameMax:
+	case len(password) > stringMax:
 		return Hash{}, refuse("Error: Password must be less than 65536 characters long.")
 	case bytes.IndexByte(password, 0) >= 0:
 		return Hash{}, refuse("Error: Password must not contain NUL bytes.")

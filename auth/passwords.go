@@ -7,9 +7,6 @@ import (
 	"midge/conf"
 )
 
-// nameMax is the longest user name, in bytes: MQTT has no longer ones.
-const nameMax = 65535
-
 // Passwords is what a password file says. It is not changed once it is made.
 type Passwords struct {
 	users map[string]Hash
@@ -63,8 +60,8 @@ func (p *Passwords) add(file, line string) *conf.Error {
 		return conf.Errorf(conf.Exit, "password-file: Error: Invalid line in password file '%s'.", file)
 	case name == "":
 		return conf.Errorf(conf.Exit, "password-file: Error: Empty username in password file '%s'.", file)
-	case len(name) > nameMax:
-		return conf.Errorf(conf.Exit, "password-file: Error: Username of more than %d bytes in password file '%s'.", nameMax, file)
+	case len(name) > stringMax:
+		return conf.Errorf(conf.Exit, "password-file: Error: Username of more than %d bytes in password file '%s'.", stringMax, file)
 	}
 	if _, twice := p.users[name]; twice {
 		return conf.Errorf(conf.Exit, "password-file: Error: Duplicate user '%s' in password file '%s'.", printable(name), file)

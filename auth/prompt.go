@@ -29,7 +29,7 @@ func (c *Passwd) ask() ([]byte, error) {
 	if err != nil || len(first) == 0 {
 		return nil, refuse("Error: Empty password.")
 	}
-	if len(first) > nameMax {
+	if len(first) > stringMax {
 		return first, nil // which is refused
 	}
 	again, err := read("Reenter password: ")
@@ -53,7 +53,7 @@ func (c *Passwd) prompt(text string) ([]byte, error) {
 func (c *Passwd) readLine(r *bufio.Reader) func(string) ([]byte, error) {
 	return func(string) ([]byte, error) {
 		var line []byte
-		for len(line) <= nameMax {
+		for len(line) <= stringMax {
 			b, err := r.ReadByte()
 			if err == io.EOF && len(line) > 0 || err == nil && b == '\n' {
 				return bytes.TrimSuffix(line, []byte("\r")), nil

@@ -125,7 +125,7 @@ func (s *Server) identity(cl *core.Client) (name string, ok bool) {
 // isName tells whether a name may be a user's: a string of MQTT without control
 // characters.
 func isName(name string) bool {
-	if name == "" || len(name) > 65535 || !utf8.ValidString(name) {
+	if name == "" || len(name) > packet.StringMax || !utf8.ValidString(name) {
 		return false
 	}
 	return !strings.ContainsFunc(name, unicode.IsControl)

@@ -1,9 +1,16 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Bytes is text or binary data in either of Go's shapes.
 type Bytes interface{ ~string | ~[]byte }
+
+// StringMax is the length of the longest string and the most Binary Data, in bytes:
+// their length takes two on the wire.
+const StringMax = math.MaxUint16
 
 // takeUint16 takes a Two Byte Integer off the start of b.
 func takeUint16(b []byte) (n uint16, rest []byte, ok bool) {
@@ -37,7 +44,7 @@ func takeList(b []byte) (list, rest []byte, ok bool) {
 
 // appendBytes appends a string or Binary Data with its length.
 func appendBytes[S Bytes](dst []byte, s S) []byte {
-	if len(s) > 65535 {
+	if len(s) > StringMax {
 		panic("packet: a string of more than 65,535 bytes")
 	}
 	dst = append(dst, byte(len(s)>>8), byte(len(s)))

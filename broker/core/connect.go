@@ -366,15 +366,18 @@ func (b *Broker) keepAlive(cn *packet.ConnectBody) uint16 {
 	return cn.KeepAlive
 }
 
+// receiveMaxDefault is what is meant where no Receive Maximum is said.
+const receiveMaxDefault = 65535
+
 // windowFor is how many QoS 1 and 2 messages the client is sent at once.
 func (b *Broker) windowFor(p *packet.Packet) uint16 {
 	if p.Props.Has(packet.ReceiveMaximum) {
 		return p.Props.ReceiveMaximum
 	}
-	if n := b.cfg.MaxInflightMessages; n > 0 && n < 65535 {
+	if n := b.cfg.MaxInflightMessages; n > 0 && n < receiveMaxDefault {
 		return uint16(n)
 	}
-	return 65535
+	return receiveMaxDefault
 }
 
 // sessionExpiry is the Session Expiry Interval a CONNECT asks for, in seconds.
@@ -446,7 +449,7 @@ func (b *Broker) connackProps(out []byte, c *Client, id string, p *packet.Packet
 	if n := b.cfg.MaxPacketSize; n > 0 && limits {
 		out = packet.AppendUint32Property(out, packet.MaximumPacketSize, uint32(n))
 	}
-	if n := b.cfg.MaxInflightMessages; n > 0 && n < 65535 && limits {
+	if n := b.cfg.MaxInflightMessages; n > 0 && n < receiveMaxDefault && limits {
 		out = packet.AppendUint16Property(out, packet.ReceiveMaximum, uint16(n))
 	}
 	if q := c.Listener.MaxQoS; q < 2 { // v5 [MQTT-3.2.2-9]

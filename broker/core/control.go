@@ -38,7 +38,7 @@ func (b *Broker) askControl(c *Client, p *packet.Packet, name string) {
 	}
 	b.work += workControl + len(answer)/workControlBytes
 	reply := c.nameFor(name) + "/response"
-	if len(reply) <= maxTopic {
+	if len(reply) <= packet.StringMax {
 		b.stats.PublishSent++
 		b.stats.PublishBytesSent += uint64(len(answer))
 		if b.debug {

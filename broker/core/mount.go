@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"midge/broker/topic"
+	"midge/packet"
 )
 
 // The mount point of a listener stands in front of every topic and filter of its
@@ -16,13 +17,10 @@ import (
 // another listener may be due a message that it has no name for, as may one that
 // asked for # with the topic "home": they are passed over.
 
-// maxTopic is the length of the longest topic in bytes [MQTT-4.7.3-3].
-const maxTopic = 65535
-
 // mount is the whole name of c's topic, in scratch space.
 func (b *Broker) mount(c *Client, name string) (string, error) {
 	b.mounted = append(append(b.mounted[:0], c.Listener.Mount...), name...)
-	if len(b.mounted) > maxTopic || topic.CheckName(b.mounted) != nil {
+	if len(b.mounted) > packet.StringMax || topic.CheckName(b.mounted) != nil {
 		return "", faultTopic
 	}
 	return view(b.mounted), nil
@@ -40,7 +38,7 @@ func (c *Client) mountFilter(filter []byte) (whole string, ok bool) {
 	}
 	behind := c.Listener.Mount + string(rest)
 	whole = string(filter[:len(filter)-len(rest)]) + behind
-	return whole, len(whole) <= maxTopic && topic.CheckFilter(raw(behind)) == nil
+	return whole, len(whole) <= packet.StringMax && topic.CheckFilter(raw(behind)) == nil
 }
 
 // sees says whether c has a name for a topic.
