@@ -123,8 +123,15 @@ func (j *journal) setSync(to Sync) {
 	}
 }
 
+// run does one thing after the other. Of what is there already it takes the first in an
+// order that is always the same, where select would cast lots: so that a simulation repeats.
 func (j *journal) run(s *Store) {
+	save := func(struct{}) { j.save() }
 	for {
+		switch {
+		case got(s.work, j.take), got(j.saved, j.finish), got(j.synced, j.settle), got(s.syncs, j.setSync), got(s.saves, save):
+			continue
+		}
 		select {
 		case b := <-s.work:
 			j.take(b)
@@ -140,15 +147,26 @@ func (j *journal) run(s *Store) {
 			j.syncBeside()
 		case <-j.retry:
 			j.save()
-		case <-s.stop:
+		case at := <-s.stop:
 			select {
 			case b := <-s.work:
 				j.take(b)
 			default:
 			}
-			j.close()
+			j.close(at)
 			return
 		}
+	}
+}
+
+// got does something with what is there to be received.
+func got[T any](from <-chan T, do func(T)) bool {
+	select {
+	case v := <-from:
+		do(v)
+		return true
+	default:
+		return false
 	}
 }
 
@@ -407,12 +425,13 @@ func (j *journal) removeBefore(number uint64) {
 }
 
 // close writes the last snapshot, and needs no journal then.
-func (j *journal) close() {
+func (j *journal) close(at clock) {
 	if j.saving != nil {
 		j.again = false
 		j.finish(<-j.saved)
 	}
 	j.closeFile()
+	j.clock = at // for long there may have been nothing to record
 	j.o.Log(Info, fmt.Sprintf("Saving in-memory database to %s.", j.o.Path))
 	stamp := Stamp{ID: newID(), Segment: j.next, Now: j.clock.now, Wall: j.clock.wall}
 	_, err := SaveSnapshot(j.o.Disk, j.o.Name, j.enc.image, stamp, true)

@@ -33,7 +33,7 @@ type Store struct {
 	work    chan *batch
 	saves   chan struct{}
 	syncs   chan Sync
-	stop    chan struct{}
+	stop    chan clock
 	stopped chan struct{}
 
 	journal *journal // not the loop's once it is started
@@ -94,7 +94,7 @@ func NewStore(o Options, r *Recovery) *Store {
 	return &Store{
 		batch: new(batch), spare: new(batch),
 		work: make(chan *batch, 1), saves: make(chan struct{}, 1), syncs: make(chan Sync, 1),
-		stop: make(chan struct{}), stopped: make(chan struct{}),
+		stop: make(chan clock), stopped: make(chan struct{}),
 		journal: newJournal(o, r), from: r,
 	}
 }
@@ -177,12 +177,13 @@ func (s *Store) SetSync(to Sync) {
 	s.syncs <- to
 }
 
-// Close writes all that is left and a last snapshot, and waits for it.
+// Close writes all that is left and a last snapshot, and waits for it. The next start goes
+// on from this instant.
 func (s *Store) Close(now Time, wall int64) {
 	s.batch.now, s.batch.wall = now, wall
 	if !s.empty() {
 		s.work <- s.batch // the one before is being taken, or was
 	}
-	close(s.stop)
+	s.stop <- clock{now, wall}
 	<-s.stopped
 }

@@ -177,9 +177,11 @@ func (p *plant) holdsFrom(safe Position, what string, disk *memory) {
 }
 
 // end lets the store come to its end, whatever its disk says.
-func (p *plant) end() {
+func (p *plant) end() { p.endAt(Time(p.pos)*10, int64(p.pos)*10+5000) }
+
+func (p *plant) endAt(now Time, wall int64) {
 	done := make(chan struct{})
-	go func() { p.Close(Time(p.pos)*10, int64(p.pos)*10+5000); close(done) }()
+	go func() { p.Close(now, wall); close(done) }()
 	for {
 		select {
 		case <-p.reports:
@@ -236,6 +238,31 @@ func TestStoreGoesOn(t *testing.T) {
 		p.holds(fmt.Sprint("life ", i), disk)
 		if i%3 != 0 {
 			p.end()
+		}
+	}
+}
+
+// TestStoreStopClock: after a clean stop the clock goes on from the stop, no matter when
+// something was recorded last, if ever, and whether the machine's was set back.
+func TestStoreStopClock(t *testing.T) {
+	for _, records := range []int{0, 1} {
+		disk := newMemory()
+		p, err := grow(t, disk, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range records {
+			p.record()
+			p.hand()
+			p.awaitSafe()
+		}
+		p.endAt(7_000_000, 9_000_000)
+		r, err := Recover(disk.kill(), plantName, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if later, back := r.Now(9_000_010), r.Now(1000); later != 7_000_010 || back != 7_000_000 {
+			t.Errorf("%d records: the clock goes on at %d, and at %d where the machine's was set back", records, later, back)
 		}
 	}
 }
