@@ -35,12 +35,13 @@ const (
 	simCrash
 	simStop
 	simFail // the disk is full for some calls
+	simJump // the machine's clock is set
 )
 
 // simWeights is how often each action comes.
 var simWeights = [...]int{
 	simConnect: 40, simSubscribe: 50, simUnsubscribe: 12, simPublish: 160, simPing: 20, simPay: 120, simUp: 160, simDown: 160,
-	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1, simFail: 3,
+	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1, simFail: 3, simJump: 5,
 }
 
 // simDice gives an action its numbers.
@@ -140,20 +141,22 @@ func (w *simWorld) do(a *simAct) {
 			}
 		}
 	case simTime:
-		w.pass(Time(1 + d.n([]int{10, 1000, 5000}[d.n(3)])))
+		w.pass(Time(1 + d.n([]int{10, 10, 1000, 1000, 5000, 5000, 5000, 100_000}[d.n(8)])))
 	case simSave:
 		w.store.Save()
 		synctest.Wait()
 	case simCrash:
 		w.crash(d)
 	case simStop:
-		w.stop()
+		w.stop(d)
 	case simFail:
 		if w.fails {
 			w.failed = true
 			w.disk.fail(1 + d.n(12))
 			w.say("the disk is full")
 		}
+	case simJump:
+		w.jump(d)
 	}
 }
 

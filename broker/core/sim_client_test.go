@@ -14,6 +14,7 @@ type simClient struct {
 	w      *simWorld
 	id     string
 	conn   *simConn // nil while it has none
+	last   *simConn // that it opened
 	out    []*simOut
 	nextID uint16
 	in     map[uint16]*simMsg // QoS 2 messages until their PUBREL
@@ -56,10 +57,11 @@ func (c *simClient) connect(d *simDice) {
 	if c.conn != nil {
 		c.lose()
 	}
+	c.willsUnsure()
 	w.conns++
 	cn := &simConn{
 		c: c, n: w.conns, v: []packet.Version{packet.V31, packet.V311, packet.V5}[d.n(3)], room: []int{64 << 10, 64 << 10, 300}[d.n(3)],
-		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clean: d.n(4) == 0, window: 65535,
+		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
 	}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -84,12 +86,13 @@ func (c *simClient) connect(d *simDice) {
 		c.leaveWill(cn, &p, d)
 	}
 	if cn.clean {
+		c.willsNow(cn)
 		c.forget()
 		if c.sess != nil {
 			c.sess.unsure(w.step)
 		}
 	}
-	c.conn = cn
+	c.conn, c.last = cn, cn
 	w.open(cn)
 	cn.send(&p)
 	w.say("%s connects as connection %d: version %d, clean %t, expiry %d, window %d, will %v", c.id, cn.n, cn.v, cn.clean, cn.expiry, cn.window, cn.will)
@@ -98,12 +101,12 @@ func (c *simClient) connect(d *simDice) {
 func (c *simClient) leaveWill(cn *simConn, p *packet.Packet, d *simDice) {
 	w, b := c.w, &p.Connect
 	m := w.message(c, w.topic(d), byte(d.n(3)), d.n(3) == 0)
-	m.will, m.from = true, w.step
+	m.will, m.from, m.early, m.late, m.left = true, w.step, simForever, simForever, cn
 	cn.will, c.wills = m, append(c.wills, m)
 	b.Will, b.WillQoS, b.WillRetain, b.WillTopic = true, m.qos, m.retain, []byte(m.topic)
 	b.WillPayload = []byte(m.payload())
 	if cn.v == packet.V5 && d.n(2) == 0 {
-		cn.delay = uint32(d.n(5))
+		cn.delay = []uint32{0, 1, 2, 4, 60}[d.n(5)]
 		b.WillProps.Raw = packet.AppendUint32Property(nil, packet.WillDelay, cn.delay)
 	}
 }
@@ -122,6 +125,7 @@ func (c *simClient) forget() {
 func (c *simClient) lose() {
 	cn := c.conn
 	c.conn, cn.gone = nil, true
+	cn.willStarts()
 	if !cn.welcome {
 		c.unanswered(cn)
 		return

@@ -17,11 +17,14 @@ type simConn struct {
 	room    int    // bytes that may be under way to the client
 	gone    bool   // the client has left it
 	told    bool   // the broker knows that it is over
+	ended   bool   // and is not over itself
+	overdue bool   // it ended when its CONNECT had not come for long
 	welcome bool   // CONNACK came
 	left    bool   // DISCONNECT was sent
 	clean   bool
 	expiry  uint32
 	sent    Time // when CONNECT was
+	clear   Time // when nothing was under way to the client last
 	window  int
 	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
 	owed    []simAnswer
@@ -31,6 +34,7 @@ type simConn struct {
 	sends   []*simMsg   // QoS 0 messages that it sent here
 	will    *simMsg
 	delay   uint32
+	brief   uint32   // the least expiry that it may have left its session with
 	aliases []string // that the broker may use
 }
 
@@ -105,6 +109,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 			return
 		}
 		for _, m := range cn.pings[0] {
+			m.came(c.w.now)
 			if m.until = c.w.step; !c.w.failed {
 				m.sure = c.w.step
 			}
@@ -116,8 +121,12 @@ func (cn *simConn) handle(p *packet.Packet) {
 }
 
 // mayClose says that the broker may end the connection because it cannot record what
-// the client wants, which clients before version 5 cannot be told otherwise.
-func (cn *simConn) mayClose() bool { return cn.c.w.failed && (cn.v != packet.V5 || !cn.welcome) }
+// the client wants, which clients before version 5 cannot be told otherwise, or that the
+// CONNECT was too long on its way.
+func (cn *simConn) mayClose() bool {
+	w := cn.c.w
+	return cn.overdue && !cn.welcome || w.failed && (cn.v != packet.V5 || !cn.welcome)
+}
 
 func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }
 
@@ -157,6 +166,7 @@ func (cn *simConn) leave(d *simDice) {
 		e := []uint32{0, 2, 100}[d.n(3)]
 		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, e)
 		c.least, c.most = min(c.least, e), max(c.most, e)
+		cn.brief = min(cn.expiry, e)
 		c.exist = simMaybe
 		c.sess.unsure(c.w.step)
 	}

@@ -92,6 +92,13 @@ func (d *simDisk) fail(calls int) {
 	d.failing = calls
 }
 
+// works says that no call is to fail.
+func (d *simDisk) works() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failing == 0
+}
+
 // idle says that no call waits.
 func (d *simDisk) idle() bool {
 	d.mu.Lock()

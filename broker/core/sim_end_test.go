@@ -73,7 +73,7 @@ func (w *simWorld) finish() {
 // resume connects a client that goes on with its session.
 func (w *simWorld) resume(c *simClient, i int) {
 	w.conns++
-	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10,
+	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, brief: noExpiry,
 		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, expiry: noExpiry, window: 65535}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -82,7 +82,7 @@ func (w *simWorld) resume(c *simClient, i int) {
 	if cn.v == packet.V5 {
 		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, noExpiry)
 	}
-	c.conn = cn
+	c.conn, c.last = cn, cn
 	w.open(cn)
 	cn.send(&p)
 	w.say("%s comes back as connection %d, version %d", c.id, cn.n, cn.v)

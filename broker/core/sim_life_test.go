@@ -21,9 +21,7 @@ func (w *simWorld) start() {
 			w.fail("the start says: %s", n.Text)
 		}
 	}
-	if at := found.Now(w.now); at != w.now {
-		w.fail("the clock goes on at %d, and not at %d", at, w.now)
-	}
+	w.clockFound(found.Now(w.wall))
 	w.reports = nil
 	w.store = persist.NewStore(persist.Options{
 		Disk: w.disk, Name: "sim.db", Path: "sim.db", Least: 4000,
@@ -45,6 +43,7 @@ func (w *simWorld) start() {
 	w.b = New(w.cfg, Options{Log: simLog{w}, Recorder: recorder, Rand: rand.New(rand.NewPCG(w.seed, 3))}, w.now)
 	w.b.free.messages.spoil = spoil
 	w.b.Restore(found.Image, w.now)
+	w.gone = found.Image.Position()
 	w.store.Start()
 	synctest.Wait()
 }
@@ -60,12 +59,9 @@ func (w *simWorld) crash(d *simDice) {
 		w.drop(cn)
 	}
 	w.disk = w.disk.kill(power, d.n)
-	w.store.Close(w.now, w.now)
+	w.store.Close(w.now, w.wall)
 	w.crashed()
-	w.start()
-	for _, c := range w.clients {
-		c.restarted()
-	}
+	w.restart(d)
 }
 
 // drop is the end of a connection with its broker.
@@ -99,24 +95,63 @@ func (w *simWorld) crashed() {
 
 // restarted is told when another broker goes on.
 func (c *simClient) restarted() {
-	if c.exist != simNo && c.most != noExpiry {
-		c.to = c.w.now + Time(c.most)*1000
+	if c.exist == simNo {
+		return
+	}
+	if c.least != noExpiry {
+		c.from = min(c.from, c.w.now+Time(c.least)*1000)
+	}
+	if end := c.w.now + Time(c.most)*1000; c.most != noExpiry && (c.to == simForever || c.to < end) {
+		c.to = end
 	}
 }
 
 // stop ends the broker as SIGTERM does, and starts another.
-func (w *simWorld) stop() {
+func (w *simWorld) stop(d *simDice) {
 	w.say("the broker stops")
 	w.b.Stop(w.now)
 	for _, cn := range slices.Clone(w.order) {
 		w.drop(cn)
 	}
-	w.disk.letAll()
-	w.store.Close(w.now, w.now)
+	whole := w.disk.works()
+	w.closeStore()
 	w.disk = w.disk.kill(false, nil)
+	if whole {
+		w.stable = w.step
+		w.clocks = nil
+	}
+	w.clocks, w.exact = append(w.clocks, simInstant{w.now, w.wall}), whole
+	for _, c := range w.clients {
+		c.willsStopped(whole)
+	}
 	w.crashed()
+	w.restart(d)
+}
+
+// closeStore ends the store as it ends by itself; the calls of the disk come one by one.
+func (w *simWorld) closeStore() {
+	over := make(chan struct{})
+	go func() {
+		w.store.Close(w.now, w.wall)
+		close(over)
+	}()
+	for {
+		synctest.Wait()
+		select {
+		case <-over:
+			return
+		default:
+			w.disk.let(0)
+		}
+	}
+}
+
+// restart starts a broker after a while.
+func (w *simWorld) restart(d *simDice) {
+	w.away(d)
 	w.start()
 	for _, c := range w.clients {
 		c.restarted()
+		c.willsLeft()
 	}
 }

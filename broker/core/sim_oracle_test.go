@@ -25,13 +25,19 @@ type simMsg struct {
 	clears bool // removes what is retained
 	will   bool
 	brief  bool // it may expire
-	sends  int  // PUBLISH packets
-	from   int  // the step from which it may have been routed; 0: not yet
-	until  int  // and to which; 0: still
-	low    int  // the same from which it has been, if sure says so
-	sure   int  // the step at which it surely was; 0: nobody said so
-	firm   bool // and that was acknowledged, so it outlives a crash
-	dead   int  // a will that is not to come, since that step
+	life   uint32
+	lives  Time     // it surely does not before
+	dies   Time     // it surely has by then
+	early  Time     // a will does not come before
+	late   Time     // and does by then
+	left   *simConn // which leaves it
+	sends  int      // PUBLISH packets
+	from   int      // the step from which it may have been routed; 0: not yet
+	until  int      // and to which; 0: still
+	low    int      // the same from which it has been, if sure says so
+	sure   int      // the step at which it surely was; 0: nobody said so
+	firm   bool     // and that was acknowledged, so it outlives a crash
+	dead   int      // a will that is not to come, since that step
 }
 
 func (m *simMsg) String() string { return fmt.Sprintf("m%d (%s, QoS %d)", m.n, m.topic, m.qos) }
@@ -99,6 +105,10 @@ func (s *simSession) unsure(step int) {
 // arrived judges a PUBLISH, which is no repeat within its connection.
 func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 	s, c := cn.c.sess, cn.c
+	if m.will && w.latest < m.early {
+		w.fail("%s receives the will %v %d ms early", c.id, m, m.early-w.latest)
+		return
+	}
 	if m.dead > 0 {
 		w.fail("%s receives the will %v, which was taken back", c.id, m)
 		return
@@ -200,7 +210,7 @@ func (w *simWorld) superseded(m *simMsg, step int) bool {
 		return false
 	}
 	for _, o := range w.ops[m.topic] {
-		if o != m && !o.brief && o.sure > 0 && o.sure < step && o.low > m.until {
+		if o != m && !w.mayFade(o) && o.sure > 0 && o.sure < step && o.low > m.until {
 			return true
 		}
 	}
@@ -214,7 +224,7 @@ func (w *simWorld) owed() {
 		return
 	}
 	for _, m := range w.msgs {
-		if m.sure == 0 || m.brief || m.clears || !m.firm {
+		if m.sure == 0 || w.mayFade(m) || m.clears || !m.firm && !m.will {
 			continue
 		}
 		for _, c := range w.clients {
@@ -288,12 +298,12 @@ func (w *simWorld) kept(name string, m *simMsg) {
 		if o == m && !o.clears && possible {
 			return
 		}
-		if o.sure > 0 && !o.clears && !o.brief {
+		if o.sure > 0 && !o.clears && !w.mayFade(o) {
 			nothing = false // unless one that may be later says otherwise
 		}
 	}
 	for _, o := range w.ops[name] {
-		if (o.clears || o.brief) && o.from > 0 && !w.superseded(o, math.MaxInt) {
+		if (o.clears || w.mayFade(o)) && o.from > 0 && !w.superseded(o, math.MaxInt) {
 			nothing = true
 		}
 	}

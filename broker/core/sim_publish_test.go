@@ -30,9 +30,11 @@ func (cn *simConn) say(d *simDice) {
 	case d.n(12) == 0:
 		p.Payload = append(p.Payload, strings.Repeat("x", d.n(4000))...)
 	}
-	if cn.v == packet.V5 && d.n(8) == 0 {
+	if cn.v == packet.V5 && d.n(6) == 0 {
 		m.brief = true
-		p.Props.Raw = packet.AppendUint32Property(nil, packet.MessageExpiry, uint32(1+d.n(5)))
+		m.life = []uint32{1, 2, 3, 4, 5, 60, 60, 3600}[d.n(8)]
+		m.lives, m.dies = w.now+Time(m.life)*1000, simForever
+		p.Props.Raw = packet.AppendUint32Property(nil, packet.MessageExpiry, m.life)
 	}
 	w.say("%s publishes %v, retain %t, clears %t", c.id, m, m.retain, m.clears)
 	if m.qos < 2 {
@@ -77,6 +79,7 @@ func (cn *simConn) publish(p *packet.Packet) {
 	}
 	if p.QoS == 0 {
 		if m != nil {
+			w.inTime(cn, m, p)
 			w.arrived(cn, m, p)
 		}
 		return
@@ -107,6 +110,7 @@ func (cn *simConn) publish(p *packet.Packet) {
 		c.in[p.ID] = m
 	}
 	if m != nil {
+		w.inTime(cn, m, p)
 		w.arrived(cn, m, p)
 	}
 }
@@ -152,6 +156,7 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 		c.fail("gets %v for packet %d, not %v", p.Type, p.ID, want)
 		return
 	}
+	o.m.came(w.now)
 	if p.Type == packet.Pubrec {
 		o.released = true
 		if o.m.from == 0 {

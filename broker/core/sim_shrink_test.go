@@ -10,9 +10,10 @@ import (
 // simExplain makes a failing list of actions as short as it can, and writes what
 // happens in it.
 func simExplain(t *testing.T, seed uint64, acts []simAct, mutation *simMutation, to io.Writer) {
+	first, _ := simRun(t, seed, acts, mutation, false)
 	acts = simShrink(acts, func(some []simAct) bool {
-		_, err := simRun(t, seed, some, mutation, false)
-		return err != nil
+		w, _ := simRun(t, seed, some, mutation, false)
+		return w.wrong == first.wrong // else it is another failure
 	})
 	w, err := simRun(t, seed, acts, mutation, true)
 	fmt.Fprintf(to, "seed %d, made to %d actions: %v\n", seed, len(acts), err)

@@ -30,7 +30,6 @@ var (
 func simRun(t *testing.T, seed uint64, acts []simAct, mutation *simMutation, tracing bool) (w *simWorld, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		w = newSimWorld(seed, mutation, tracing)
-		w.slept = w.now
 		err = w.run(acts)
 	})
 	return w, err
@@ -58,7 +57,11 @@ func TestSim(t *testing.T) {
 
 // TestSimRepeats: a seed does the same each time.
 func TestSimRepeats(t *testing.T) {
-	for seed := range uint64(trim(t, 20, 5)) {
+	n := trim(t, 20, 5)
+	if *simSeeds > 0 {
+		n = *simSeeds
+	}
+	for seed := *simFrom; seed < *simFrom+uint64(n); seed++ {
 		one, _ := simRun(t, seed, simActs(seed, simLength), new(simMutation), true)
 		two, _ := simRun(t, seed, simActs(seed, simLength), new(simMutation), true)
 		for i, line := range one.trace {

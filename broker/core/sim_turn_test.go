@@ -15,8 +15,9 @@ func (w *simWorld) turn() {
 			w.flush(cn)
 		}
 	}
-	w.again = w.store.Hand(w.now, w.now)
+	w.hand()
 	synctest.Wait()
+	w.willsCame()
 	if w.mutation.handed != nil {
 		w.mutation.handed(w)
 	}
@@ -29,11 +30,14 @@ func (w *simWorld) hear() {
 	w.reports = nil
 	w.mu.Unlock()
 	for _, r := range reports {
+		before := w.store.Backlog()
 		w.store.Done(r)
+		w.onWay = w.onWay && w.store.Backlog() >= before
 		w.b.Synced(r.Safe, r.Err, w.now)
 	}
 	if len(reports) > 0 && w.b.safe == w.b.pos {
 		w.stable = w.step
+		w.clockSafe()
 	}
 }
 
@@ -45,10 +49,10 @@ func (w *simWorld) pass(span Time) {
 	w.say("%d ms go by", span)
 	end := w.now + span
 	for next := w.next(); next <= end; next = w.next() {
-		w.now = max(w.now, next)
+		w.goOn(max(w.now, next))
 		w.turn()
 	}
-	w.now = end
+	w.goOn(end)
 	w.turn()
 	time.Sleep(time.Duration(w.now-w.slept) * time.Millisecond)
 	w.slept = w.now

@@ -24,6 +24,8 @@ func (w *simWorld) end(cn *simConn) {
 	delete(w.live, &cn.Client)
 	w.order = slices.DeleteFunc(w.order, func(o *simConn) bool { return o == cn })
 	cn.over()
+	cn.ended, cn.overdue = true, w.now >= cn.sent+connectTimeout
+	cn.willStarts()
 	if m := cn.will; m != nil && cn.left && len(cn.up) == 0 && cn.Client.Left() {
 		m.dead = w.step
 		w.say("the broker has taken back the will of connection %d", cn.n)
@@ -44,6 +46,9 @@ func (w *simWorld) up(cn *simConn, n int) {
 	cn.up = cn.up[n:]
 	used, _ := receiveAll(w.b, &cn.Client, slices.Clone(cn.tail), n, w.now)
 	cn.tail = cn.tail[used:]
+	if cn.Closed() {
+		cn.willStarts()
+	}
 }
 
 // flush writes what a connection has to send, as far as there is room.
@@ -66,6 +71,7 @@ func (w *simWorld) flush(cn *simConn) {
 	if cn.Closed() && !cn.told {
 		w.end(cn)
 	}
+	cn.cleared()
 }
 
 // down brings n bytes to the client, and after the last the end, if there was one.
@@ -111,9 +117,8 @@ func (w *simWorld) notice(cn *simConn) {
 		return
 	}
 	w.say("the broker learns of the end of connection %d", cn.n)
+	due := cn.unwanted()
 	w.b.Lost(&cn.Client, nil, w.now)
 	w.flush(cn)
-	if m := cn.will; m != nil && cn.welcome && cn.delay == 0 && m.sure == 0 {
-		m.low, m.sure = w.step, w.step
-	}
+	cn.willDue(due)
 }

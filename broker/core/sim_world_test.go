@@ -18,7 +18,7 @@ type simWorld struct {
 	store    *persist.Store
 	disk     *simDisk
 	mutation *simMutation
-	now      Time // on the machine's clock and the broker's, which are in step
+	simClock
 	again    Time // when the store wants more
 	slept    Time // of now, by the timers of the store
 	step     int
@@ -36,6 +36,7 @@ type simWorld struct {
 	trace    []string
 	tracing  bool
 	err      error
+	wrong    string // its kind
 
 	mu      sync.Mutex
 	reports []persist.Report
@@ -43,7 +44,7 @@ type simWorld struct {
 }
 
 // simStart is when the first broker starts.
-const simStart Time = 1_000_000_000
+const simStart Time = 1_700_000_000_000
 
 var simTopics = []string{"a/1", "a/2", "a/3", "b/1", "b/2", "c"}
 
@@ -51,6 +52,7 @@ func (w *simWorld) topic(d *simDice) string { return simTopics[d.n(len(simTopics
 
 func (w *simWorld) fail(format string, args ...any) {
 	if w.err == nil {
+		w.wrong = format
 		w.err = fmt.Errorf("step %d: "+format, append([]any{w.step}, args...)...)
 		w.say("WRONG: "+format, args...)
 	}
@@ -83,7 +85,7 @@ func (w *simWorld) find(p *packet.Packet) *simMsg {
 
 func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 	d := &simDice{seed}
-	w := &simWorld{seed: seed, now: simStart, step: 1, mutation: mutation, tracing: tracing, disk: newSimDisk(),
+	w := &simWorld{seed: seed, simClock: newSimClock(), step: 1, mutation: mutation, tracing: tracing, disk: newSimDisk(),
 		live: map[*Client]*simConn{}, ops: map[string][]*simMsg{}}
 	w.cfg = Config{
 		Version: "sim", RetainAvailable: true, AllowDuplicates: d.n(4) > 0,
@@ -129,7 +131,7 @@ func (w *simWorld) run(acts []simAct) error {
 		w.finish()
 	}
 	w.disk.kill(false, nil)
-	w.store.Close(w.now, w.now)
+	w.store.Close(w.now, w.wall)
 	return w.err
 }
 
