@@ -161,6 +161,33 @@ func TestWillNeedsRight(t *testing.T) {
 	r.bare()
 }
 
+// TestRestoredWillNeedsRight: that of a client without a user name, of whom the broker that
+// was killed had nothing but the will, when its session ends before the will is due.
+func TestRestoredWillNeedsRight(t *testing.T) {
+	for _, end := range []struct {
+		name string
+		how  func(*rig)
+	}{
+		{"in its time", func(r *rig) { r.wait(10_000) }},
+		{"for a clean start", func(r *rig) { r.dial(packet.V5, "w") }},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			im := persist.NewImage()
+			r := newRig(t, plain(), im)
+			r.dial(packet.V5, "w", lasting(10), withWill("w/ok", "gone", 0, 60))
+			later := newRig(t, plain())
+			later.rules("topic read #", "topic write w/ok")
+			later.Restore(im, later.now)
+			s := later.connect(packet.V5, "s")
+			s.subscribe("#", 0)
+			s.expect("SUBACK id1 [00]")
+			end.how(later)
+			later.settle()
+			s.expect("PUBLISH w/ok gone q0")
+		})
+	}
+}
+
 // TestCheckRetainSource: a retained message is for others as long as its publisher
 // may write it, by the name it had then.
 func TestCheckRetainSource(t *testing.T) {

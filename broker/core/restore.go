@@ -78,6 +78,7 @@ func (b *Broker) restoreSession(im *persist.Image, old *persist.Session) {
 	}
 	if s.will = im.WillOf(s.id); s.will != nil {
 		b.account(costOfWill(s.will))
+		s.identity() // by which it is judged: when it is published the session may be in no place any more
 	}
 }
 
