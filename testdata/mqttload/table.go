@@ -16,12 +16,14 @@ const tableHelp = `usage: table [flags] RUNS
 
 Prints a table of medians from RUNS, the file that compare -o wrote: a row for
 each scenario that has the figure, a column for each broker, the ratio of the
-last broker to the first, and the largest spread, (max-min)/median.
+second broker to the first, and the largest spread, (max-min)/median. The first
+broker, with which the others are compared, is the last column.
 
 flags:
 `
 
-// figure is a key of the results; rows of it are called label, or by their scenario.
+// figure is a key of the results; rows of it are called label, where {load} stands
+// for the scenario, or by their scenario.
 type figure struct{ key, label string }
 
 // runs are the results of some scenarios with some brokers, both in the order
@@ -73,9 +75,9 @@ func table(args []string, w io.Writer) int {
 	fs := flag.NewFlagSet("table", flag.ContinueOnError)
 	fs.Usage = func() { fmt.Fprint(fs.Output(), tableHelp); fs.PrintDefaults() }
 	var keys list
-	fs.Var(&keys, "key", "figure, or FIGURE=LABEL to call its rows LABEL; repeatable")
+	fs.Var(&keys, "key", "figure, or FIGURE=LABEL to call its rows LABEL, {load} in it being the scenario's; repeatable")
 	head := fs.String("head", "load", "heading of the first column")
-	unit := fs.String("unit", "µs", "unit, for the headings")
+	unit := fs.String("unit", "µs", "unit, for the headings; may be empty")
 	divide := fs.Float64("divide", 1, "divide the figures by this")
 	tsv := fs.Bool("tsv", false, "numbers separated by tabs, for a plot")
 	if err := fs.Parse(args); err == flag.ErrHelp {
@@ -117,7 +119,7 @@ func (rs *runs) rows(figures []figure, row func(label, name string, f figure)) {
 			switch {
 			case !has:
 			case f.label != "":
-				row(label, f.label, f)
+				row(label, strings.ReplaceAll(f.label, "{load}", label), f)
 			default:
 				row(label, label, f)
 			}
@@ -126,33 +128,47 @@ func (rs *runs) rows(figures []figure, row func(label, name string, f figure)) {
 }
 
 func (rs *runs) markdown(w io.Writer, figures []figure, head, unit string, divide float64) {
-	fmt.Fprintf(w, "| %s |", head)
-	for _, b := range rs.brokers {
-		fmt.Fprintf(w, " %s, %s |", b, unit)
+	columns := rs.brokers
+	if len(columns) > 1 {
+		columns = append(slices.Clone(columns[1:]), columns[0])
 	}
-	fmt.Fprintf(w, " ratio | spread |\n| --- |%s ---: | ---: |\n", strings.Repeat(" ---: |", len(rs.brokers)))
+	if unit != "" {
+		unit = ", " + unit
+	}
+	fmt.Fprintf(w, "| %s |", head)
+	for _, b := range columns {
+		fmt.Fprintf(w, " %s%s |", b, unit)
+	}
+	fmt.Fprintf(w, " ratio | spread |\n| --- |%s ---: | ---: |\n", strings.Repeat(" ---: |", len(columns)))
 	rs.rows(figures, func(label, name string, f figure) {
 		fmt.Fprintf(w, "| %s |", name)
-		var first, last, most float64
-		for i, b := range rs.brokers {
-			all := rs.of[[2]string{label, b}]
-			ok := good(all)
-			v, spread, has := median(ok, f.key)
+		medians, most := make([]float64, len(columns)), 0.0
+		for i, b := range columns {
+			var text string
+			var spread float64
+			medians[i], spread, text = cell(rs.of[[2]string{label, b}], f.key, divide)
 			most = max(most, spread)
-			if last = v; i == 0 {
-				first = v
-			}
-			switch {
-			case !has:
-				fmt.Fprint(w, " failed |")
-			case len(ok) < len(all):
-				fmt.Fprintf(w, " %s (%d of %d runs) |", digits(v/divide), len(ok), len(all))
-			default:
-				fmt.Fprintf(w, " %s |", digits(v/divide))
-			}
+			fmt.Fprintf(w, " %s |", text)
 		}
-		fmt.Fprintf(w, " %s | %.0f %% |\n", ratio(first, last), 100*most)
+		fmt.Fprintf(w, " %s | %.0f %% |\n", ratio(medians[len(medians)-1], medians[0]), 100*most)
 	})
+}
+
+// cell is the median of a figure, its spread, and what the table says of it.
+func cell(all []map[string]any, key string, divide float64) (v, spread float64, text string) {
+	ok := good(all)
+	v, spread, has := median(ok, key)
+	switch {
+	case len(all) == 0:
+		text = "-"
+	case !has:
+		text = "failed"
+	case len(ok) < len(all):
+		text = fmt.Sprintf("%s (%d of %d runs)", digits(v/divide), len(ok), len(all))
+	default:
+		text = digits(v / divide)
+	}
+	return v, spread, text
 }
 
 // tabs prints the labels as numbers, without commas.
@@ -175,15 +191,15 @@ func (rs *runs) tabs(w io.Writer, figures []figure, head, unit string, divide fl
 	})
 }
 
-// ratio is how last compares with first, as a fraction where it is a small one.
-func ratio(first, last float64) string {
+// ratio is how v compares with base, as a fraction where it is a small one.
+func ratio(base, v float64) string {
 	switch {
-	case first <= 0 || last <= 0:
+	case base <= 0 || v <= 0:
 		return "-"
-	case last*3 <= first:
-		return fmt.Sprintf("1/%.0f", first/last)
+	case v*3 <= base:
+		return fmt.Sprintf("1/%.0f", base/v)
 	}
-	return digits(last / first)
+	return digits(v / base)
 }
 
 // digits prints three significant digits, or all those of a whole number, with

@@ -24,26 +24,34 @@ func TestTable(t *testing.T) {
 {"label":"2,000","broker":"b","ok":false,"us":9}
 {"label":"1,000","broker":"a","ok":true,"us":20,"kb":2048}
 {"label":"1,000","broker":"b","ok":false,"us":7,"kb":1024}
+{"label":"3,000","broker":"b","ok":true,"us":3}
 `[1:])
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{[]string{"-key", "us"}, `
-| load | a, µs | b, µs | ratio | spread |
+| load | b, µs | a, µs | ratio | spread |
 | --- | ---: | ---: | ---: | ---: |
-| 1,000 | 15.0 | 0.50 (1 of 2 runs) | 1/30 | 67 % |
-| 2,000 | 12,346 | failed | - | 0 % |
+| 1,000 | 0.50 (1 of 2 runs) | 15.0 | 1/30 | 67 % |
+| 2,000 | failed | 12,346 | - | 0 % |
+| 3,000 | 3.00 | - | - | 0 % |
 `},
 		{[]string{"-head", "n", "-unit", "MiB", "-divide", "1024", "-key", "kb=memory"}, `
-| n | a, MiB | b, MiB | ratio | spread |
+| n | b, MiB | a, MiB | ratio | spread |
 | --- | ---: | ---: | ---: | ---: |
-| memory | 2.00 | 1.00 (1 of 2 runs) | 0.50 | 0 % |
+| memory | 1.00 (1 of 2 runs) | 2.00 | 0.50 | 0 % |
+`},
+		{[]string{"-unit", "", "-key", "kb=memory of {load}, KiB"}, `
+| load | b | a | ratio | spread |
+| --- | ---: | ---: | ---: | ---: |
+| memory of 1,000, KiB | 1,024 (1 of 2 runs) | 2,048 | 0.50 | 0 % |
 `},
 		{[]string{"-tsv", "-key", "us"}, `
 # load	a, µs	b, µs
 1000	15	0.5
 2000	1.235e+04	?
+3000	?	3
 `},
 	} {
 		var out strings.Builder
