@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -23,6 +25,7 @@ import (
 var (
 	barRetained = flag.Int("bar", 0, "measure a snapshot of so many retained messages")
 	barQuiet    = flag.Duration("bar-quiet", time.Minute, "how long the time before it is")
+	barPing     = flag.String("bar-ping", "", "ping the broker at this address until the standard input ends, and print how long each took")
 )
 
 // bar watches the loop while it turns.
@@ -140,18 +143,57 @@ func (b *bar) change(in *inside, n int, stop chan struct{}) {
 	}
 }
 
+// ping has a process of its own ping, which shares no processor of Go's with the broker.
 func (b *bar) ping(in *inside, stop chan struct{}) {
-	w := in.join("ping", packet.V311, true)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSnapshotPing$", "-test.timeout=0", "-bar-ping="+in.addr)
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		in.Error(err)
+		return
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		in.Error(err)
+		return
+	}
+	go func() {
+		<-stop
+		end.Close()
+	}()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if took, err := time.ParseDuration(lines.Text()); err == nil {
+			b.pings <- took
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		in.Errorf("the client that pings: %v", err)
+	}
+}
+
+// TestSnapshotPing is the process that pings for TestSnapshotBar.
+func TestSnapshotPing(t *testing.T) {
+	if *barPing == "" {
+		t.Skip("it is started by TestSnapshotBar")
+	}
+	end := make(chan struct{})
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		close(end)
+	}()
+	w := (&inside{T: t, addr: *barPing}).join("ping", packet.V311, true)
 	for {
 		select {
-		case <-stop:
+		case <-end:
 			return
 		case <-time.After(2 * time.Millisecond):
 		}
 		start := time.Now()
 		w.send(&packet.Packet{Type: packet.Pingreq})
 		w.expect(packet.Pingresp, 0)
-		b.pings <- time.Since(start)
+		fmt.Println(time.Since(start))
 	}
 }
 
