@@ -3,7 +3,7 @@
 // says what happens, signals stop it or have its configuration read again
 // (reload.go).
 //
-// One goroutine, locked to its thread, runs everything that touches the state of
+// One goroutine runs everything that touches the state of
 // the broker, in turns (see Server.turn): wait for descriptors, read each ready
 // connection once into a shared buffer and hand the bytes to core, do what is
 // due, then write each connection's output once. Whatever is slow runs beside it
@@ -139,8 +139,6 @@ func (s *Server) now() core.Time {
 
 // run turns the loop until stop was asked for.
 func (s *Server) run() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for !s.stopping {
 		if err := s.turn(); err != nil {
 			return err

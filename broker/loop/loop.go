@@ -23,7 +23,8 @@
 //	}
 //
 // Except for Post, the methods of a Poller belong to the goroutine that calls
-// Wait; it should be locked to its thread. Events are level-triggered: what was
+// Wait, which should not be locked to a thread: each longer wait would cost two changes of
+// thread more. Events are level-triggered: what was
 // not read is reported again, so a caller may stop at any budget it likes. A
 // descriptor closed in the middle of a batch may come back as a new connection
 // while its old events are still waiting in that batch, hence descriptors are

@@ -1,10 +1,11 @@
 package loop
 
 import (
+	"cmp"
 	"errors"
-	"math"
 	"os"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,10 @@ type Poller struct {
 	raw    []unix.EpollEvent // what the kernel fills, eventsMax long
 	events []Event           // what Wait returns, reused by each call
 	mail   mailbox           // what other goroutines have posted
+
+	sleeper *sleeper // for longer waits
+	looked  error    // what came of the last look in one
+	quiet   bool     // the last wait was longer
 }
 
 // New makes an empty Poller. Its descriptors are not inherited by children. On a
@@ -51,7 +56,10 @@ func New() (*Poller, error) {
 		events: make([]Event, 0, eventsMax),
 		mail:   mailbox{wake: wake},
 	}
-	if err := p.Add(wake, Readable); err != nil {
+	if p.sleeper, err = newSleeper(epoll, p.lookNow); err == nil {
+		err = p.Add(wake, Readable)
+	}
+	if err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -89,27 +97,42 @@ func (p *Poller) control(call string, op, fd int, ev Events) error {
 // of mail or a signal; the caller computes its timeout anew. The slice is valid
 // until the next Wait.
 //
-// It blocks in two steps. A thread that blocks by the scheduler's rules loses its
-// processor and has to queue for one when it wakes, which at a thousand messages
-// a second costs more than the messages. So for the first few milliseconds it
-// keeps its processor; New sees to it that the process has another one for its
-// helpers. The collector is not held up: it interrupts the call by a signal, again
-// and again until it is heard. When it stays quiet the thread sleeps properly, and
-// an idle process costs nothing.
+// It blocks in two steps. A goroutine that is parked loses its processor, and waking
+// it costs more than what a thousand messages a second do. So for the first few
+// milliseconds the thread blocks behind the scheduler's back and keeps its processor;
+// New sees to it that the process has another one for its helpers. The collector is not
+// held up: it interrupts the call by a signal, again and again until it is heard. When
+// it stays quiet the goroutine sleeps properly, and an idle process costs nothing.
+// While all waits are long, the first step is left out.
 func (p *Poller) Wait(timeout int) ([]Event, error) {
 	if p.Mail() {
 		timeout = 0
 	}
-	n, err := p.look(min(uint(timeout), restless))
-	if p.collect(n); err != nil || len(p.events) > 0 || uint(timeout) <= restless || p.Mail() {
-		return p.result(err)
+	if !p.quiet || uint(timeout) <= restless {
+		n, err := p.look(min(uint(timeout), restless))
+		if p.collect(n); err != nil || len(p.events) > 0 || uint(timeout) <= restless || p.Mail() {
+			return p.result(err)
+		}
 	}
-	if timeout > 0 {
-		timeout = min(timeout-restless, math.MaxInt32)
-	}
-	n, err = unix.EpollWait(p.epoll, p.raw, timeout)
-	p.collect(max(n, 0))
-	return p.result(err)
+	return p.result(p.sleep(timeout))
+}
+
+// sleep waits properly.
+func (p *Poller) sleep(timeout int) error {
+	begin := time.Now()
+	p.collect(0) // a sleep without a look is possible
+	p.looked = nil
+	err := p.sleeper.sleep(timeout)
+	p.quiet = time.Since(begin) >= restless*time.Millisecond
+	return cmp.Or(p.looked, err)
+}
+
+// lookNow looks without waiting, and says whether there was something.
+func (p *Poller) lookNow() bool {
+	n, err := p.look(0)
+	p.collect(n)
+	p.looked = err
+	return n > 0 || err != nil
 }
 
 // result is what Wait returns. To be interrupted is no error.
@@ -169,7 +192,10 @@ func (p *Poller) Close() error {
 		return nil
 	}
 	err := os.NewSyscallError("close", unix.Close(p.epoll))
-	p.epoll = -1
+	if p.sleeper != nil {
+		err = errors.Join(err, p.sleeper.close())
+	}
+	p.epoll, p.quiet = -1, false
 	p.mail.close()
 	return err
 }

@@ -210,9 +210,8 @@ func TestMoreThanOneBatch(t *testing.T) {
 	if limit < n+64 {
 		t.Fatalf("the limit of %d open files is too low for this test", limit)
 	}
-	a, _ := pair(t)
 	for range n {
-		fd, err := unix.FcntlInt(uintptr(a), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 		must(t, err)
 		t.Cleanup(func() { unix.Close(fd) })
 		must(t, p.Add(fd, Writable))
@@ -304,7 +303,7 @@ func TestWaitAfterClose(t *testing.T) {
 
 func TestDescriptorsAreNotInherited(t *testing.T) {
 	p := newPoller(t)
-	for name, fd := range map[string]int{"epoll": p.epoll, "eventfd": p.mail.wake} {
+	for name, fd := range map[string]int{"epoll": p.epoll, "eventfd": p.mail.wake, "outer epoll": p.sleeper.outer} {
 		if !hasFlags(t, fd, unix.F_GETFD, unix.FD_CLOEXEC) {
 			t.Errorf("%s is inherited by children", name)
 		}
