@@ -366,6 +366,9 @@ func (j *journal) finish(r saved) {
 	j.saving = nil
 	if r.err != nil {
 		j.unsaved(r.err)
+		if !j.based { // nobody was told that what is in its segment is safe, and nothing can follow it
+			j.o.Disk.Remove(segmentName(j.o.Name, s.stamp.Segment)) // as well as it can
+		}
 	} else {
 		j.id, j.base = s.stamp.ID, r.size
 		j.safe = max(j.safe, s.image.at)

@@ -292,6 +292,44 @@ func TestStoreBegins(t *testing.T) {
 	}
 }
 
+// fullDisk has no room for a snapshot, nor for the first segment.
+type fullDisk struct {
+	*memory
+	full  bool
+	tried chan string // snapshots
+}
+
+func (d *fullDisk) Create(name string) (File, error) {
+	if strings.HasSuffix(name, ".new") {
+		d.tried <- name
+		return nil, syscall.ENOSPC
+	}
+	if !d.full { // asked on the journal's goroutine alone
+		d.full = true
+		return nil, syscall.ENOSPC
+	}
+	return d.memory.Create(name)
+}
+
+// TestStoreNeverBegun: where no snapshot was ever made, the next start misses none.
+func TestStoreNeverBegun(t *testing.T) {
+	disk := &fullDisk{memory: newMemory(), tried: make(chan string, 100)}
+	p, err := grow(t, disk.memory, 1, func(o *Options) { o.Disk = disk })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		p.record()
+		p.hand()
+		<-disk.tried
+	}
+	p.end()
+	r, err := Recover(disk.kill(), plantName, nil)
+	if err != nil || len(r.Notes) > 0 || !r.Empty() {
+		t.Errorf("the next start: %v, %v", err, r.Notes)
+	}
+}
+
 // stoppedDisk is a disk after a clean stop.
 func stoppedDisk(t *testing.T) *memory {
 	disk := newMemory()
