@@ -184,6 +184,7 @@ func (s *Server) configure(l *listener, c conf.Listener, w *way) {
 	if c.Shut {
 		next.Refused = func() { s.hint(l) }
 	}
+	l.way.close()
 	l.conf, l.core, l.way = c, next, w
 	for under, n := range l.guests {
 		if n == 0 {
@@ -218,6 +219,7 @@ func (l *listener) retire(s *Server) {
 		l.forget(s, l.core)
 	}
 	l.core = nil
+	l.way.close()
 }
 
 // forget drops what nobody is under any more.

@@ -191,7 +191,7 @@ func (s *Server) bind(p *plan) error {
 		e.listener = l
 		p.opened = append(p.opened, l)
 	}
-	p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
+	p.dropClosed()
 	if len(p.entries) > 0 {
 		return nil
 	}
@@ -221,10 +221,27 @@ func (s *Server) match(p *plan) (leaving []*listener) {
 	return leaving
 }
 
+// dropClosed takes those out of p that are not open.
+func (p *plan) dropClosed() {
+	p.entries = slices.DeleteFunc(p.entries, func(e entry) bool {
+		if e.listener == nil {
+			e.way.close()
+		}
+		return e.listener == nil
+	})
+}
+
 // undo closes what bind has opened.
 func (s *Server) undo(p *plan) {
 	for _, l := range p.opened {
 		s.stopListening(l)
+	}
+}
+
+// abandon closes the files of a plan that does not come into force.
+func (p *plan) abandon() {
+	for i := range p.targets {
+		p.targets[i].way.close()
 	}
 }
 

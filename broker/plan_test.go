@@ -12,12 +12,17 @@ import (
 	"midge/conf"
 )
 
-// TestPlansLeaveNothing: after many reloads the server knows of no listener but those
-// that are open, nor of what clients were under who are gone.
-func TestPlansLeaveNothing(t *testing.T) {
+// planned is a server in a folder, whose loop the test turns.
+type planned struct {
+	*Server
+	t   *testing.T
+	dir string
+}
+
+func newPlanned(t *testing.T) *planned {
 	dir := t.TempDir()
 	log := logging.New(logging.Options{}, time.Now)
-	defer log.Close()
+	t.Cleanup(log.Close)
 	c, _, err := conf.Load(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -26,31 +31,36 @@ func TestPlansLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.shut()
+	t.Cleanup(s.shut)
 	s.guardDoors()
-	put := func(text string) {
-		t.Helper()
-		name := filepath.Join(dir, "conf")
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c, _, err := conf.Load([]string{name})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := s.plan(c)
-		if err := p.prepare(); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.bind(p); err != nil {
-			t.Fatal(err)
-		}
-		s.apply(p, s.now())
-		s.poll.Post(func() {}) // not to wait in the turn
-		if err := s.turn(); err != nil {
-			t.Fatal(err)
-		}
+	return &planned{s, t, dir}
+}
+
+// put has a configuration come into force.
+func (s *planned) put(text string) {
+	s.t.Helper()
+	name := filepath.Join(s.dir, "conf")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
 	}
+	c, _, err := conf.Load([]string{name})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := s.plan(c)
+	err = p.prepare()
+	s.reloaded(p, nil, err)
+	s.poll.Post(func() {}) // not to wait in the turn
+	if err := s.turn(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestPlansLeaveNothing: after many reloads the server knows of no listener but those
+// that are open, nor of what clients were under who are gone.
+func TestPlansLeaveNothing(t *testing.T) {
+	s := newPlanned(t)
+	dir, put := s.dir, s.put
 	stays := fmt.Sprintf("log_dest none\nlistener 0 %s/stays\n", dir)
 	for i := range 5 {
 		put(stays + fmt.Sprintf("listener 0 %s/goes%d\n", dir, i))
@@ -82,4 +92,55 @@ func TestPlansLeaveNothing(t *testing.T) {
 	if left, _ := filepath.Glob(dir + "/goes*"); left != nil {
 		t.Errorf("left: %q", left)
 	}
+}
+
+// TestPlansCloseFolders: of the folders that plans open for HTTP those are closed at once
+// that nobody has any more.
+func TestPlansCloseFolders(t *testing.T) {
+	s := newPlanned(t)
+	opened := func() (n int) {
+		all, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range all {
+			if to, err := os.Readlink(fd); err == nil && to == s.dir {
+				n++
+			}
+		}
+		return n
+	}
+	expect := func(what string, want int) {
+		t.Helper()
+		if n := opened(); n != want {
+			t.Fatalf("%s: the folder is open %d times, not %d", what, n, want)
+		}
+	}
+	web := fmt.Sprintf("log_dest none\nlistener 0 %s/web\nprotocol websockets\nhttp_dir %[1]s\n", s.dir)
+	s.put(web)
+	guest, err := net.Dial("unix", filepath.Join(s.dir, "web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s.sockets < 1 {
+		s.turn()
+	}
+	s.put(web)
+	expect("who came before still has the old one", 2)
+	s.put(web)
+	expect("nobody has the one in between", 2)
+	guest.Close()
+	for s.sockets > 0 {
+		s.turn()
+	}
+	expect("there is nobody", 1)
+	s.put(web + "listener 0 " + s.dir + "/none/other\n")
+	expect("a plan that failed", 1)
+	if p := s.plan(s.conf); p.prepare() == nil {
+		s.reloading = true
+		s.refreshed(p, nil)
+	}
+	expect("files were read again", 1)
+	s.put(fmt.Sprintf("log_dest none\nlistener 0 %s/other\n", s.dir))
+	expect("the listener is gone", 0)
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"slices"
 	"strings"
 
 	"midge/broker/core"
@@ -46,6 +45,7 @@ func (s *Server) reloaded(p *plan, lines []conf.Line, err error) {
 	if err != nil {
 		s.log.Logf(core.LogError, "Error: The configuration stays as it was.")
 		s.files.failed(p.stamps)
+		p.abandon()
 	} else {
 		s.apply(p, s.now())
 	}
@@ -116,9 +116,10 @@ func (s *Server) refreshed(p *plan, err error) {
 		report(s.log, err)
 		s.log.Logf(core.LogError, "Error: What the files said before stays in force.")
 		s.files.failed(p.stamps)
+		p.abandon()
 	} else {
 		s.match(p)
-		p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.listener == nil })
+		p.dropClosed()
 		s.install(p, s.now())
 		s.recheck(s.now())
 	}

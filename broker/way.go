@@ -75,6 +75,14 @@ func (m wayMaker) way(c *conf.Config, l *conf.Listener) (*way, error) {
 	return w, nil
 }
 
+// close is for when nobody takes the way any more: who is on it goes on. There may be
+// none.
+func (w *way) close() {
+	if w != nil && w.web != nil && w.web.Folder != nil {
+		w.web.Folder.Close()
+	}
+}
+
 // lead gives an accepted connection its way.
 func (s *Server) lead(c *conn, w *way) {
 	if w == nil {

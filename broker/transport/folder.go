@@ -20,6 +20,8 @@ type Folder struct {
 	served func(name string)
 	places chan struct{} // for those that read
 	busy   int           // requests under way
+	users  int           // connections that may ask for files
+	over   bool          // and there are to be no more of them
 }
 
 // Limits. Who takes a file slowly, or not at all, holds a descriptor and a piece of it:
@@ -39,6 +41,19 @@ func OpenFolder(name string, post func(func()), notify func(*Conn), served func(
 		return nil, err
 	}
 	return &Folder{root: root, post: post, notify: notify, served: served, places: make(chan struct{}, readersMax)}, nil
+}
+
+// Close closes the folder, as soon as no connection has it any more. It is called on
+// the loop.
+func (f *Folder) Close() {
+	f.over = true
+	f.closeUnused()
+}
+
+func (f *Folder) closeUnused() {
+	if f.over && f.users == 0 {
+		f.root.Close()
+	}
 }
 
 // download is a file on its way.
@@ -185,6 +200,15 @@ func (w *web) drop() {
 			d.file.Close()
 		}
 	}
+}
+
+// leave is for when the connection asks for nothing any more.
+func (w *web) leave() {
+	if f := w.config.Folder; f != nil && !w.gone {
+		f.users--
+		f.closeUnused()
+	}
+	w.gone = true
 }
 
 // contentType is the kind of a file by its name.

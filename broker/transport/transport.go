@@ -62,7 +62,12 @@ func (c *Conn) Secure(h *Handshakes, config *tls.Config) {
 func (c *Conn) Proxy(config *Proxy) { c.proxy = &proxy{config: config} }
 
 // Web makes the connection, over TLS or not, one of WebSocket.
-func (c *Conn) Web(config *Web) { c.web = &web{conn: c, config: config} }
+func (c *Conn) Web(config *Web) {
+	c.web = &web{conn: c, config: config}
+	if config.Folder != nil {
+		config.Folder.users++
+	}
+}
 
 // InPlace says that in Unwrap dst may, and should, begin where wire does, and needs
 // no Slack.
@@ -316,6 +321,7 @@ func (c *Conn) Forwarded() netip.Addr {
 func (c *Conn) Close() {
 	if c.web != nil {
 		c.web.drop()
+		c.web.leave()
 	}
 	if c.secure != nil {
 		c.secure.close()

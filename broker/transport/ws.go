@@ -30,6 +30,7 @@ type web struct {
 	opcode   byte   // of the frame
 	last     bool   // it is the last of its message
 	within   bool   // a message goes on with the next frame
+	gone     bool   // the connection was closed
 	left     uint64 // bytes of the frame's payload to come
 	key      [4]byte
 	at       int    // how many bytes key has unmasked
