@@ -103,20 +103,22 @@ func (b *Broker) permits(s *Session, do Action, name string, number uint64) bool
 		b.log.Logf(LogNotice, "%s", notice)
 	}
 	if number != 0 {
-		r.keep(number, known, ok)
+		b.account(r.keep(number, known, ok))
 	}
 	return ok
 }
 
-// keep remembers an answer.
-func (r *rights) keep(number, known uint64, ok bool) {
+// keep remembers an answer, and says how many bytes more that takes.
+func (r *rights) keep(number, known uint64, ok bool) (more int64) {
 	e := &r.seen[number&uint64(len(r.seen)-1)]
 	if *e>>4 != number {
 		if *e != 0 {
 			r.ousted++
 		}
 		if int(r.ousted) > len(r.seen) && len(r.seen) < seenMax {
+			more = -r.cost()
 			r.grow()
+			more += r.cost()
 			e = &r.seen[number&uint64(len(r.seen)-1)]
 		}
 		*e = number << 4
@@ -125,6 +127,7 @@ func (r *rights) keep(number, known uint64, ok bool) {
 	if ok {
 		*e |= known << 1
 	}
+	return more
 }
 
 func (r *rights) grow() {
@@ -145,6 +148,7 @@ func (b *Broker) renew(s *Session) *rights {
 	if who.rights == nil {
 		who.rights = new(rights)
 		who.rights.seen = who.rights.first[:]
+		b.account(who.rights.cost())
 	}
 	r := who.rights
 	clear(r.seen)

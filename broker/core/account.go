@@ -132,7 +132,21 @@ func costOfWill(w *persist.Will) int64 {
 
 func (w *inflight) cost() int64 { return int64(len(w.slots)) * costSlot }
 
-func (s *Session) cost() int64 { return costSession + int64(len(s.id)+len(s.username())) }
+func (s *Session) cost() int64 {
+	n := costSession + int64(len(s.id)+len(s.username()))
+	if s.who != nil && s.who.rights != nil {
+		n += s.who.rights.cost()
+	}
+	return n
+}
+
+func (r *rights) cost() int64 {
+	n := int64(unsafe.Sizeof(*r))
+	if len(r.seen) > len(r.first) {
+		n += int64(len(r.seen)) * int64(unsafe.Sizeof(r.seen[0]))
+	}
+	return n
+}
 
 func costOfSubscription(sub *persist.Subscription) int64 {
 	return costSubscription + int64(len(sub.Filter))

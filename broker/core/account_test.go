@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"midge/packet"
+	"midge/persist"
 )
 
 // TestAccountMeasured: what the account says of many things of a kind is near to
@@ -54,6 +55,18 @@ func TestAccountMeasured(t *testing.T) {
 			c := r.dial(packet.V311, "slow"+itoa(i))
 			c.subscribe("t/"+itoa(i), 1)
 			p.say("t/"+itoa(i), payload, 1)
+			r.settle()
+			c.got, c.in = nil, nil
+		}},
+		{"sessions that were asked about", func(r *rig, _ *peer, i int) {
+			if i == 0 {
+				r.listener.Access = everything{}
+				r.Guard(everything{})
+			}
+			c := r.dial(packet.V311, "s"+itoa(i))
+			for topic := range 8 << (i % 6) {
+				c.say("t/"+itoa(topic), "", 0)
+			}
 			r.settle()
 			c.got, c.in = nil, nil
 		}},
@@ -104,6 +117,11 @@ func TestAccountMeasured(t *testing.T) {
 		})
 	}
 }
+
+// everything lets everybody do everything, but it has to be asked.
+type everything struct{}
+
+func (everything) May(*persist.Origin, Action, string) (bool, string) { return true, "" }
 
 // limited is a rig whose limit leaves n bytes of room.
 func limited(t *testing.T, n int64) *rig {
