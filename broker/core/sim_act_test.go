@@ -36,12 +36,13 @@ const (
 	simStop
 	simFail // the disk is full for some calls
 	simJump // the machine's clock is set
+	simRule // clients may do other things
 )
 
 // simWeights is how often each action comes.
 var simWeights = [...]int{
 	simConnect: 40, simSubscribe: 50, simUnsubscribe: 12, simPublish: 160, simPing: 20, simPay: 120, simUp: 160, simDown: 160,
-	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1, simFail: 3, simJump: 5,
+	simTurn: 60, simDiskGo: 120, simRound: 40, simCut: 14, simLeave: 8, simNotice: 14, simTime: 16, simSave: 4, simCrash: 6, simStop: 1, simFail: 3, simJump: 5, simRule: 3,
 }
 
 // simDice gives an action its numbers.
@@ -157,6 +158,11 @@ func (w *simWorld) do(a *simAct) {
 		}
 	case simJump:
 		w.jump(d)
+	case simRule:
+		if len(w.rules) > 0 {
+			w.newRules(d)
+			w.b.Recheck(w.now)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // acknowledged it sends again, in order, as long as the session lasts.
 type simClient struct {
 	w      *simWorld
+	n      int
 	id     string
 	conn   *simConn // nil while it has none
 	last   *simConn // that it opened
@@ -44,6 +45,7 @@ const simForever = math.MaxInt64
 // simOut is a PUBLISH that was not acknowledged.
 type simOut struct {
 	m        *simMsg
+	name     string // of its topic, to the client
 	id       uint16
 	released bool // PUBREL is what is to be sent
 	payload  string
@@ -60,8 +62,8 @@ func (c *simClient) connect(d *simDice) {
 	c.willsUnsure()
 	w.conns++
 	cn := &simConn{
-		c: c, n: w.conns, v: []packet.Version{packet.V31, packet.V311, packet.V5}[d.n(3)], room: []int{64 << 10, 64 << 10, 300}[d.n(3)],
-		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
+		c: c, n: w.conns, port: c.port(d), v: []packet.Version{packet.V31, packet.V311, packet.V5}[d.n(3)], room: []int{64 << 10, 64 << 10, 300}[d.n(3)],
+		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, bare: w.step, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
 	}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -93,17 +95,21 @@ func (c *simClient) connect(d *simDice) {
 		}
 	}
 	c.conn, c.last = cn, cn
+	if c.sess != nil && c.sess.port != cn.port {
+		c.sess.blind = true
+	}
 	w.open(cn)
 	cn.send(&p)
-	w.say("%s connects as connection %d: version %d, clean %t, expiry %d, window %d, will %v", c.id, cn.n, cn.v, cn.clean, cn.expiry, cn.window, cn.will)
+	w.say("%s connects as connection %d to port %d: version %d, clean %t, expiry %d, window %d, will %v", c.id, cn.n, cn.port, cn.v, cn.clean, cn.expiry, cn.window, cn.will)
 }
 
 func (c *simClient) leaveWill(cn *simConn, p *packet.Packet, d *simDice) {
 	w, b := c.w, &p.Connect
-	m := w.message(c, w.topic(d), byte(d.n(3)), d.n(3) == 0)
+	name := w.topic(d)
+	m := w.message(c, cn.whole(name), byte(d.n(3)), d.n(3) == 0)
 	m.will, m.from, m.early, m.late, m.left = true, w.step, simForever, simForever, cn
 	cn.will, c.wills = m, append(c.wills, m)
-	b.Will, b.WillQoS, b.WillRetain, b.WillTopic = true, m.qos, m.retain, []byte(m.topic)
+	b.Will, b.WillQoS, b.WillRetain, b.WillTopic = true, m.qos, m.retain, []byte(name)
 	b.WillPayload = []byte(m.payload())
 	if cn.v == packet.V5 && d.n(2) == 0 {
 		cn.delay = []uint32{0, 1, 2, 4, 60}[d.n(5)]
@@ -116,6 +122,10 @@ func (m *simMsg) payload() string { return fmt.Sprintf("m%d.", m.n) }
 // forget is a client's part of a session that is over.
 func (c *simClient) forget() {
 	for _, o := range c.out {
+		if len(c.w.rules) > 0 && o.m.from == 0 {
+			o.m.from = c.w.step // should the session last, the PUBREL of one that is denied may release it
+			continue
+		}
 		c.given = append(c.given, o.m)
 	}
 	c.out, c.in, c.seen = nil, map[uint16]*simMsg{}, map[uint16]*simMsg{}
@@ -253,5 +263,6 @@ func (c *simClient) begin() {
 		c.sess.unsure(c.w.step)
 	}
 	c.sess = newSimSession(c)
+	c.sess.port = c.conn.port
 	c.w.sessions = append(c.w.sessions, c.sess)
 }

@@ -116,7 +116,7 @@ func (w *simWorld) mayFade(m *simMsg) bool { return m.brief && w.latest >= m.liv
 // cleared notes when nothing is under way to the client.
 func (cn *simConn) cleared() {
 	if cn.held == nil && len(cn.down) == 0 && (cn.told || cn.Pending() == 0) {
-		cn.clear = cn.c.w.now
+		cn.clear, cn.bare = cn.c.w.now, cn.c.w.step
 	}
 }
 
@@ -132,7 +132,7 @@ func (w *simWorld) inTime(cn *simConn, m *simMsg, p *packet.Packet) {
 	if cn.v != packet.V5 {
 		return
 	}
-	least, most := secondsLeft(m.lives, w.now), secondsLeft(w.latest+Time(m.life)*1000, w.now)
+	least, most := secondsLeft(m.lives, w.now), secondsLeft(w.latest+Time(m.life)*1000, cn.clear)
 	if m.dies != simForever {
 		most = min(most, secondsLeft(m.dies, cn.clear))
 	}

@@ -10,6 +10,7 @@ type simConn struct {
 	c       *simClient
 	v       packet.Version
 	n       int    // its number
+	port    int    // the index of its listener
 	up      []byte // under way to the broker
 	tail    []byte // of which that is the beginning
 	down    []byte // under way to the client
@@ -25,6 +26,7 @@ type simConn struct {
 	expiry  uint32
 	sent    Time // when CONNECT was
 	clear   Time // when nothing was under way to the client last
+	bare    int  // the step of that
 	window  int
 	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
 	owed    []simAnswer
@@ -111,7 +113,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 		for _, m := range cn.pings[0] {
 			m.came(c.w.now)
 			if m.until = c.w.step; !c.w.failed {
-				m.sure = c.w.step
+				c.w.routed(m)
 			}
 		}
 		cn.pings = cn.pings[1:]

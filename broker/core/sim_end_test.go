@@ -73,7 +73,7 @@ func (w *simWorld) finish() {
 // resume connects a client that goes on with its session.
 func (w *simWorld) resume(c *simClient, i int) {
 	w.conns++
-	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, brief: noExpiry,
+	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, bare: w.step, brief: noExpiry,
 		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, expiry: noExpiry, window: 65535}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -81,6 +81,11 @@ func (w *simWorld) resume(c *simClient, i int) {
 	p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: cn.v, ClientID: []byte(c.id)}}
 	if cn.v == packet.V5 {
 		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, noExpiry)
+	}
+	if len(c.out) > 0 {
+		cn.port = c.last.port
+	} else if c.sess != nil {
+		cn.port = c.sess.port
 	}
 	c.conn, c.last = cn, cn
 	w.open(cn)
@@ -93,7 +98,7 @@ func (w *simWorld) retained() {
 	have := map[string]*simMsg{}
 	w.b.retained.Walk(func(name string, m *message) bool {
 		if m.Expires > w.now {
-			have[name] = w.find(&packet.Packet{Topic: []byte(m.Topic), Payload: []byte(m.Payload)})
+			have[name] = w.find(m.Topic, m.Payload)
 		}
 		return true
 	})
@@ -111,7 +116,7 @@ func (w *simWorld) bare() {
 		cn.c.conn = nil
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.b.sessions)) {
-		c := &Client{Listener: &w.listener}
+		c := &Client{Listener: w.listeners[0]}
 		w.b.Open(c, w.now)
 		p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: packet.V311, CleanStart: true, ClientID: []byte(id)}}
 		data := append(p.Append(nil, packet.V311), 0xE0, 0)

@@ -21,7 +21,7 @@ type simMutation struct {
 }
 
 var simMutations = []simMutation{
-	{name: "skip a DUP", seed: 0, hears: func(cn *simConn, p *packet.Packet) {
+	{name: "skip a DUP", seed: 3, hears: func(cn *simConn, p *packet.Packet) {
 		p.Dup = false
 	}},
 	{name: "reuse a packet identifier", seed: 0, hears: func(cn *simConn, p *packet.Packet) {
@@ -29,7 +29,7 @@ var simMutations = []simMutation{
 			p.ID = slices.Min(slices.Collect(maps.Keys(cn.open)))
 		}
 	}},
-	{name: "drop a queue entry on take-over", seed: 47, before: func(w *simWorld, cn *simConn) {
+	{name: "drop a queue entry on take-over", seed: 207, before: func(w *simWorld, cn *simConn) {
 		s := w.b.sessions[cn.c.id]
 		if cn.Connected() || s == nil || s.client == nil || s.waiting == nil || s.waiting.acked.n == 0 {
 			return
@@ -41,7 +41,7 @@ var simMutations = []simMutation{
 		w.b.drained(s)
 		w.b.commit()
 	}},
-	{name: "forget a retained delete", seed: 15, recorder: func(r persist.Recorder) persist.Recorder {
+	{name: "forget a retained delete", seed: 1, recorder: func(r persist.Recorder) persist.Recorder {
 		return simForgetful{r}
 	}},
 	{name: "acknowledge before the sync", seed: 1, handed: func(w *simWorld) {

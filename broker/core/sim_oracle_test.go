@@ -32,6 +32,7 @@ type simMsg struct {
 	late   Time     // and does by then
 	left   *simConn // which leaves it
 	sends  int      // PUBLISH packets
+	start  int      // the step at which it was sent first
 	from   int      // the step from which it may have been routed; 0: not yet
 	until  int      // and to which; 0: still
 	low    int      // the same from which it has been, if sure says so
@@ -87,6 +88,8 @@ type simSession struct {
 	conns   int
 	crashes int
 	over    bool
+	port    int  // of its first connection
+	blind   bool // it had another, to which not all topics have a name
 }
 
 func newSimSession(c *simClient) *simSession {
@@ -113,16 +116,25 @@ func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 		w.fail("%s receives the will %v, which was taken back", c.id, m)
 		return
 	}
+	if !c.mightRead(m.topic, cn.bare) {
+		w.fail("%s receives %v, which it might not read when it was sent", c.id, m)
+		return
+	}
+	if !w.mightPublish(m, m.from, m.until) {
+		w.fail("%s receives %v, which %s never might publish", c.id, m, m.by.id)
+		return
+	}
 	retained, live, groups, fits := 0, 0, 0, false
 	for _, sub := range s.subs {
 		if min(m.qos, sub.qos()) != p.QoS || !topic.Match(sub.rest, m.topic) {
 			continue
 		}
-		if m.retain && !sub.shared && w.mayRetain(s, sub, m) {
+		if m.retain && !sub.shared && w.mayRetain(s, sub, m) && c.mightRead(m.topic, sub.may) &&
+			(!w.cfg.CheckRetainSource || w.mightPublish(m, sub.may, 0)) {
 			retained++
 			fits = fits || p.Retain && w.fits(cn, sub, p)
 		}
-		if !sub.meets(m) || sub.noLocal() && m.by == c {
+		if !sub.meets(m) || sub.noLocal() && m.by == c || !c.mightRead(m.topic, max(m.from, sub.may)) {
 			continue
 		}
 		if sub.shared {
@@ -180,6 +192,9 @@ func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 
 // listened says that what was sent first of m, which was sent again, came to the session.
 func (s *simSession) listened(m *simMsg) bool {
+	if _, always := s.c.w.allowed(m.by, ActionWrite, m.topic, m.start, m.until); !always || s.blind || !s.c.alwaysRead(m.topic, m.start) {
+		return false
+	}
 	return slices.ContainsFunc(s.subs, func(sub *simSub) bool {
 		return !sub.shared && sub.qos() > 0 && !(sub.noLocal() && m.by == s.c) && sub.sure > 0 && sub.sure < m.low && sub.sureEnd == 0 && topic.Match(sub.rest, m.topic)
 	})
@@ -228,7 +243,7 @@ func (w *simWorld) owed() {
 			continue
 		}
 		for _, c := range w.clients {
-			if s := c.sess; c.conn != nil && c.conn.welcome && !s.loose && s.durable && !s.over && !s.had[m] && s.owes(m) {
+			if s := c.sess; c.conn != nil && c.conn.welcome && !s.loose && s.durable && !s.over && !s.blind && !s.had[m] && s.owes(m) && c.alwaysRead(m.topic, m.start) {
 				w.fail("%s never received %v of %s, which was acknowledged at step %d", c.id, m, m.by.id, m.sure)
 			}
 		}
@@ -262,7 +277,7 @@ func (w *simWorld) owedShared(m *simMsg) {
 				continue
 			}
 			had = had || g.s.had[m]
-			kept = kept && g.s.durable && !g.s.over && !g.s.loose && min(m.qos, g.sub.qos()) > 0
+			kept = kept && !g.s.blind && g.s.c.alwaysRead(m.topic, m.start) && g.s.durable && !g.s.over && !g.s.loose && min(m.qos, g.sub.qos()) > 0
 			sure = sure || g.sub.holds(m)
 		}
 		if sure && kept && !had {

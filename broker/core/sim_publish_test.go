@@ -15,15 +15,16 @@ func (cn *simConn) again(o *simOut) {
 	}
 	o.m.sends++
 	cn.send(&packet.Packet{Type: packet.Publish, Dup: true, QoS: o.m.qos, Retain: o.m.retain, ID: o.id,
-		Topic: []byte(o.m.topic), Payload: []byte(o.payload)})
+		Topic: []byte(o.name), Payload: []byte(o.payload)})
 }
 
 // say publishes.
 func (cn *simConn) say(d *simDice) {
 	c, w := cn.c, cn.c.w
-	m := w.message(c, w.topic(d), byte(d.n(3)), d.n(4) == 0)
+	name := w.topic(d)
+	m := w.message(c, cn.whole(name), byte(d.n(3)), d.n(4) == 0)
 	m.clears = m.retain && d.n(3) == 0
-	p := packet.Packet{Type: packet.Publish, QoS: m.qos, Retain: m.retain, Topic: []byte(m.topic), Payload: []byte(m.payload())}
+	p := packet.Packet{Type: packet.Publish, QoS: m.qos, Retain: m.retain, Topic: []byte(name), Payload: []byte(m.payload())}
 	switch {
 	case m.clears:
 		p.Payload = nil
@@ -45,7 +46,7 @@ func (cn *simConn) say(d *simDice) {
 		cn.plain, cn.sends = append(cn.plain, m), append(cn.sends, m)
 	} else {
 		p.ID = c.freeID()
-		c.out = append(c.out, &simOut{m: m, id: p.ID, payload: string(p.Payload)})
+		c.out = append(c.out, &simOut{m: m, name: name, id: p.ID, payload: string(p.Payload)})
 	}
 	cn.send(&p)
 }
@@ -71,7 +72,7 @@ func (cn *simConn) publish(p *packet.Packet) {
 		c.fail("is sent a bad topic alias %d", p.Props.TopicAlias)
 		return
 	}
-	m := w.find(p)
+	m := w.find(cn.whole(string(p.Topic)), string(p.Payload))
 	w.say("%s gets %v at QoS %d as packet %d, dup %t, retain %t", c.id, m, p.QoS, p.ID, p.Dup, p.Retain)
 	if m == nil && len(p.Payload) > 0 {
 		c.fail("is sent what nobody published: %q to %q", p.Payload, p.Topic)
@@ -141,6 +142,9 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 		return
 	}
 	o := c.out[i]
+	if !o.released {
+		c.denied(o.m, p)
+	}
 	if p.Reason.Failed() {
 		c.out = slices.Delete(c.out, i, i+1)
 		c.turnedDown(o, p)
@@ -166,13 +170,13 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 		return
 	}
 	c.out = slices.Delete(c.out, i, i+1)
-	o.m.sure, o.m.until, o.m.firm = w.step, w.step, true
+	o.m.firm = w.routed(o.m)
 }
 
 // turnedDown is PUBACK or PUBREC that says no: nobody gets the message, unless it was
 // taken when it was sent first.
 func (c *simClient) turnedDown(o *simOut, p *packet.Packet) {
-	if !c.w.failed || o.released || !p.Reason.Failed() || p.Reason != packet.QuotaExceeded && p.Reason != packet.UnspecifiedError {
+	if o.released || p.Reason != packet.NotAuthorized && !c.w.failed || p.Reason != packet.NotAuthorized && p.Reason != packet.QuotaExceeded && p.Reason != packet.UnspecifiedError {
 		c.fail("gets %v with reason %d", p.Type, p.Reason)
 		return
 	}

@@ -24,7 +24,8 @@ func (cn *simConn) subscribe(d *simDice) {
 		p.Props.Raw = packet.AppendVarintProperty(nil, packet.SubscriptionID, id)
 	}
 	for range 1 + d.n(2) {
-		s := &simSub{filter: simFilters[d.n(len(simFilters))], id: id, may: w.step, options: byte(d.n(3))}
+		filter := simFilters[d.n(len(simFilters))]
+		s := &simSub{filter: cn.wholeFilter(filter), id: id, may: w.step, options: byte(d.n(3))}
 		s.rest, s.shared = matched(s.filter)
 		if cn.v == packet.V5 {
 			s.options |= byte(d.n(2)<<3 | d.n(3)<<4)
@@ -35,7 +36,7 @@ func (cn *simConn) subscribe(d *simDice) {
 		if slices.ContainsFunc(ask.subs, func(o *simSub) bool { return o.filter == s.filter }) {
 			continue
 		}
-		p.Filters.Raw = packet.AppendSubscription(p.Filters.Raw, s.filter, s.options)
+		p.Filters.Raw = packet.AppendSubscription(p.Filters.Raw, filter, s.options)
 		ask.old = append(ask.old, c.sess.have(s.filter)...)
 		ask.subs = append(ask.subs, s)
 		w.say("%s subscribes to %s, options %#x, id %d", c.id, s.filter, s.options, s.id)
@@ -68,7 +69,7 @@ func (a *simAsk) unsure(step int) {
 func (cn *simConn) unsubscribe(d *simDice) {
 	c, w := cn.c, cn.c.w
 	filter := simFilters[d.n(len(simFilters))]
-	ask := &simAsk{old: c.sess.have(filter)}
+	ask := &simAsk{old: c.sess.have(cn.wholeFilter(filter))}
 	ask.unsure(w.step)
 	p := packet.Packet{Type: packet.Unsubscribe, ID: c.freeID(), Filters: packet.Filters{Raw: packet.AppendFilter(nil, filter)}}
 	cn.asked[p.ID] = ask

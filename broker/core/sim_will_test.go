@@ -20,7 +20,7 @@ func (cn *simConn) willDue(due bool) {
 	if m := cn.will; m != nil && due && m.sure == 0 {
 		m.low, m.late = c.w.step, c.w.now+cn.willSpan()
 		if m.late <= c.w.now {
-			m.sure, m.until = c.w.step, c.w.step
+			c.w.routed(m)
 		}
 	}
 }
@@ -30,7 +30,7 @@ func (w *simWorld) willsCame() {
 	for _, c := range w.clients {
 		for _, m := range c.wills {
 			if m.late <= w.now && m.sure == 0 {
-				m.sure, m.until = w.step, w.step
+				w.routed(m)
 			}
 		}
 	}
@@ -66,9 +66,10 @@ func (c *simClient) willsStopped(safe bool) {
 		case !safe:
 			m.late, m.left.ended = simForever, true // unknown
 		case m.late < simForever:
-			m.sure, m.until = c.w.step, c.w.step
+			c.w.routed(m)
 		case m.left.unwanted():
-			m.low, m.sure, m.until = c.w.step, c.w.step, c.w.step
+			m.low = c.w.step
+			c.w.routed(m)
 		}
 	}
 }

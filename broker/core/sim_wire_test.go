@@ -11,7 +11,7 @@ func (w *simWorld) open(cn *simConn) {
 			o.up = nil // its CONNECT is lost, lest it come later than this one and win
 		}
 	}
-	cn.Listener = &w.listener
+	cn.Listener = cn.listener()
 	w.live[&cn.Client] = cn
 	w.order = append(w.order, cn)
 	w.b.Open(&cn.Client, w.now)

@@ -2,22 +2,23 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
-	"midge/packet"
 	"midge/persist"
 )
 
 // simWorld is everything.
 type simWorld struct {
-	seed     uint64
-	cfg      Config
-	listener Listener
-	b        *Broker
-	store    *persist.Store
-	disk     *simDisk
-	mutation *simMutation
+	seed      uint64
+	cfg       Config
+	listeners []*Listener
+	rules     []*simRules // in their order; none: everybody may do anything
+	b         *Broker
+	store     *persist.Store
+	disk      *simDisk
+	mutation  *simMutation
 	simClock
 	again    Time // when the store wants more
 	slept    Time // of now, by the timers of the store
@@ -46,9 +47,15 @@ type simWorld struct {
 // simStart is when the first broker starts.
 const simStart Time = 1_700_000_000_000
 
-var simTopics = []string{"a/1", "a/2", "a/3", "b/1", "b/2", "c"}
+var simNames = []string{"a/1", "a/2", "a/3", "b/1", "b/2", "c"}
 
-func (w *simWorld) topic(d *simDice) string { return simTopics[d.n(len(simTopics))] }
+// simMount is in front of those of the second listener, where there is one.
+const simMount = "m/"
+
+// simTopics are all there are.
+var simTopics = append(slices.Clone(simNames), simMount+"a/1", simMount+"a/2", simMount+"a/3", simMount+"b/1", simMount+"b/2", simMount+"c")
+
+func (w *simWorld) topic(d *simDice) string { return simNames[d.n(len(simNames))] }
 
 func (w *simWorld) fail(format string, args ...any) {
 	if w.err == nil {
@@ -65,7 +72,7 @@ func (w *simWorld) say(format string, args ...any) {
 }
 
 func (w *simWorld) message(by *simClient, name string, qos byte, retain bool) *simMsg {
-	m := &simMsg{n: len(w.msgs), topic: name, by: by, qos: qos, retain: retain}
+	m := &simMsg{n: len(w.msgs), start: w.step, topic: name, by: by, qos: qos, retain: retain}
 	w.msgs = append(w.msgs, m)
 	if retain {
 		w.ops[name] = append(w.ops[name], m)
@@ -73,11 +80,11 @@ func (w *simWorld) message(by *simClient, name string, qos byte, retain bool) *s
 	return m
 }
 
-// find is the message that a PUBLISH is of, or nil.
-func (w *simWorld) find(p *packet.Packet) *simMsg {
+// find is the message with a payload to a topic, or nil.
+func (w *simWorld) find(name, payload string) *simMsg {
 	n := 0
-	head, _, _ := strings.Cut(string(p.Payload), ".")
-	if _, err := fmt.Sscanf(head, "m%d", &n); err != nil || n >= len(w.msgs) || w.msgs[n].topic != string(p.Topic) {
+	head, _, _ := strings.Cut(payload, ".")
+	if _, err := fmt.Sscanf(head, "m%d", &n); err != nil || n >= len(w.msgs) || w.msgs[n].topic != name {
 		return nil
 	}
 	return w.msgs[n]
@@ -94,14 +101,29 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 	w.fails = d.n(3) == 0
 	w.say("window %d, queue %d, QoS 0 waits %t, overlapping subscriptions get each %t",
 		w.cfg.MaxInflightMessages, w.cfg.MaxQueuedMessages, w.cfg.QueueQoS0, w.cfg.AllowDuplicates)
-	w.listener = Listener{Port: 1883, Anonymous: true, EmptyClientID: true, MaxQoS: 2, MaxAlias: 10, MaxAliasOut: 10, Versions: AllVersions}
 	for i := range 4 + d.n(20) {
-		c := &simClient{w: w, id: fmt.Sprintf("c%d", i)}
+		c := &simClient{w: w, n: i, id: fmt.Sprintf("c%d", i)}
 		c.forget()
 		w.clients = append(w.clients, c)
 	}
+	if d.n(3) == 0 {
+		w.newRules(d)
+		w.cfg.Access, w.cfg.CheckRetainSource = simAccess{w}, d.n(2) == 0
+	}
+	w.listen("")
+	if d.n(3) == 0 {
+		w.listen(simMount)
+	}
 	w.start()
 	return w
+}
+
+// listen makes another listener.
+func (w *simWorld) listen(mount string) {
+	l := &Listener{Port: 1883 + len(w.listeners), Mount: mount, Access: w.cfg.Access, Anonymous: true, EmptyClientID: true,
+		MaxQoS: 2, MaxAlias: 10, MaxAliasOut: 10, Versions: AllVersions}
+	w.listeners = append(w.listeners, l)
+	w.say("listener with mount point %q, rights %t", mount, l.Access != nil)
 }
 
 // simLog puts the broker's log into the trace, where it is wanted.
