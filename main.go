@@ -1,5 +1,8 @@
 // Command midge is an MQTT broker that takes mosquitto's place: the same command
 // line, configuration, log and exit statuses.
+//
+// This file is the command line and no more: run tells which command is meant, parse
+// reads the options of a broker, and start brings it up to broker.Run, where it lives.
 package main
 
 import (
@@ -117,24 +120,33 @@ func start(cmd *command, stdout, stderr io.Writer) int {
 	if cmd.checking {
 		return check(cfg, options, who, stdout, stderr)
 	}
+	if done, status := enter(cmd, who, stderr); done {
+		return status
+	}
+	return broker.Run(cfg, options)
+}
+
+// enter makes the process what the broker is to be in: its umask, the background, its
+// user. It is done where that failed, or where another process is in the background.
+func enter(cmd *command, who process.Identity, stderr io.Writer) (done bool, status int) {
 	if err := process.SetUmask(os.Getenv("UMASK_SET")); err != nil {
 		stamp(stderr, "Error: UMASK_SET environment variable "+err.Error()+".")
-		return conf.Exit
+		return true, conf.Exit
 	}
 	if cmd.daemon {
 		started, err := process.Background()
 		if err != nil {
 			stamp(stderr, "Error: Unable to go into the background: "+err.Error())
-			return broker.ExitFailed
+			return true, broker.ExitFailed
 		}
 		if started {
-			return broker.ExitOK
+			return true, broker.ExitOK
 		}
 	}
 	if err := who.Become(); err != nil { // not before it is in the background, which takes the right to run the program
-		return refuse(err, stderr)
+		return true, refuse(err, stderr)
 	}
-	return broker.Run(cfg, options)
+	return false, broker.ExitOK
 }
 
 // check looks at all that the configuration names, with the rights that the broker
@@ -172,10 +184,10 @@ func parse(args []string) (*command, error) {
 		var err error
 		switch args[i] {
 		case "-c", "--config-file":
-			if i++; i == len(args) {
-				return nil, &usageError{text: "Error: -c argument given, but no config file specified.", stamped: true}
-			}
-			cmd.files = append(cmd.files, args[i])
+			i++
+			var file string
+			file, err = value("-c", "config file", args[i:])
+			cmd.files = append(cmd.files, file)
 		case "-p", "--port":
 			i++
 			err = cmd.addPort(args[i:])
@@ -196,10 +208,8 @@ func parse(args []string) (*command, error) {
 		case "--check":
 			cmd.checking = true
 		case "--tls-keylog":
-			if i++; i == len(args) {
-				return nil, &usageError{text: "Error: --tls-keylog argument given, but no file specified.", stamped: true}
-			}
-			cmd.keyLog = args[i]
+			i++
+			cmd.keyLog, err = value("--tls-keylog", "file", args[i:])
 		default:
 			err = &usageError{text: "Error: Unknown option '" + args[i] + "'.", usage: true}
 		}
@@ -213,15 +223,24 @@ func parse(args []string) (*command, error) {
 	return cmd, nil
 }
 
+// value is the one of an option, at the front of rest.
+func value(option, what string, rest []string) (string, error) {
+	if len(rest) == 0 {
+		return "", &usageError{text: "Error: " + option + " argument given, but no " + what + " specified.", stamped: true}
+	}
+	return rest[0], nil
+}
+
 // addPort takes the value of -p from the front of rest.
 func (cmd *command) addPort(rest []string) error {
-	if len(rest) == 0 {
-		return &usageError{text: "Error: -p argument given, but no port specified.", stamped: true}
+	text, err := value("-p", "port", rest)
+	if err != nil {
+		return err
 	}
 	if len(cmd.ports) == maxPorts {
 		return &usageError{text: "Error: Only 10 ports can be specified on the command line.", stamped: true}
 	}
-	port, err := strconv.Atoi(rest[0])
+	port, err := strconv.Atoi(text)
 	if err != nil {
 		port = 0
 	}

@@ -13,7 +13,11 @@
 //
 // Foreign bytes are read within limits: see the constants of hash.go,
 // passwords.go, aclfile.go and file.go. Nothing here logs; what is to be said is
-// returned as lines of the log, and no line has a password or a hash in it.
+// returned as lines of the log, and no line has a password or a hash in it. When a
+// password is verified, and who has to wait for it, is not decided here either, but in
+// broker/login.
+//
+// Begin with Passwords and Hash for who may connect, with ACL for what they may do.
 package auth
 
 // stringMax is the longest user name, password or filter, in bytes: MQTT has no longer

@@ -21,6 +21,9 @@
 //	durable state     the journal and snapshots (persist; database.go)
 //	log               its destinations (logging)
 //	service manager   what systemd is told (process)
+//
+// Begin with Server.turn below; then input.go for what comes in, conn.go for what goes
+// out, run.go for the start and the end.
 package broker
 
 import (

@@ -36,6 +36,8 @@
 // Foreign bytes are read within limits: a line of 1 MiB, 64 MiB in all, 1000
 // included files and directories, 10000 sections (listener, connection and plugin
 // lines), 10000 messages. Beyond them a file is refused.
+//
+// Begin with the table, and with Config below; load.go reads files, statement.go a line.
 package conf
 
 import "strconv"

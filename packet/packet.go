@@ -23,6 +23,8 @@
 // mosquitto 2.1 sends where the standard leaves a choice. The quirks of version 3.1 are accepted: flags of the fixed header
 // other than those of PUBLISH are not looked at, and user name and password may be missing although CONNECT's flags
 // announce them.
+//
+// Begin with [Packet] below and header.go; then there is a file for each family of packets.
 package packet
 
 import "strconv"

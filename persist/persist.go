@@ -17,13 +17,15 @@
 // of that. Recover (recover.go) reads both again.
 //
 // The values are immutable: once handed to anybody, a Message, a Subscription
-// or an Origin is never written to again (but for two fields that are core's own). A change replaces it. That is what
-// lets a snapshot be written from a copy of the image beside the loop, and
-// what lets one message wait in a thousand queues.
+// or an Origin is never written to again (but for two fields that are core's own).
+// A change replaces it. That is what lets a snapshot be written from a copy of the
+// image beside the loop, and what lets one message wait in a thousand queues.
 //
 // Instants are milliseconds on the broker's monotonic clock, as core keeps them.
 // What is on the disk tells where that clock stood on the machine's, see Stamp, so
 // that it can go on after a restart.
+//
+// Begin with the values below, then Store. What midge db prints is made by list.go.
 package persist
 
 import "math"

@@ -32,6 +32,8 @@
 // Every change of durable state is reported to a persist.Recorder, and packets
 // that promise something durable are held until the recorder's position is safe
 // (hold.go).
+//
+// Begin with Broker below and Session (client.go), then go the way of a message.
 package core
 
 import (

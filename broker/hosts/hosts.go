@@ -26,6 +26,8 @@
 // It differs from libwrap in two points: the last line of a file needs no newline, and
 // a file that cannot be read is an error of Load's. Rules are immutable; any goroutine
 // may use them.
+//
+// Begin with Rules.Judge below; load.go and parse.go read, pattern.go matches.
 package hosts
 
 import (

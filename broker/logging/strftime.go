@@ -77,12 +77,13 @@ func parseConversion(s string, widthMax int) (c conversion, n int) {
 // append appends the value of c at t, or verbatim if there is no such
 // conversion. Flags and width count for both, but z knows only the width.
 func (c conversion) append(dst []byte, t time.Time, verbatim string) []byte {
-	hour12 := (t.Hour()+11)%12 + 1
-	isoYear, isoWeek := t.ISOWeek()
-	weekday := int(t.Weekday()) // Sunday is 0
-	monday := (weekday + 6) % 7 // Monday is 0
+	if n, digits, pad := numberOf(c.name, t); digits > 0 {
+		return c.number(dst, n, digits, pad)
+	}
+	if format := combination(c.name); format != "" {
+		return c.several(dst, format, t)
+	}
 	switch c.name {
-	// Words.
 	case 'a':
 		return c.word(dst, t.Weekday().String()[:3])
 	case 'A':
@@ -105,74 +106,89 @@ func (c conversion) append(dst []byte, t time.Time, verbatim string) []byte {
 			c.upper, zone = false, strings.ToLower(zone)
 		}
 		return c.text(dst, zone)
+	case 's':
+		return c.text(dst, strconv.FormatInt(t.Unix(), 10))
+	case 'z':
+		return c.text(dst, t.Format("-0700"))
 	case 'n':
 		return c.text(dst, "\n")
 	case 't':
 		return c.text(dst, "\t")
 	case '%':
 		return c.text(dst, "%")
-
-	// Numbers.
-	case 'C':
-		return c.number(dst, t.Year()/100, 2, '0')
-	case 'd':
-		return c.number(dst, t.Day(), 2, '0')
-	case 'e':
-		return c.number(dst, t.Day(), 2, '_')
-	case 'g':
-		return c.number(dst, isoYear%100, 2, '0')
-	case 'G':
-		return c.number(dst, isoYear, 4, '0')
-	case 'H':
-		return c.number(dst, t.Hour(), 2, '0')
-	case 'I':
-		return c.number(dst, hour12, 2, '0')
-	case 'j':
-		return c.number(dst, t.YearDay(), 3, '0')
-	case 'k':
-		return c.number(dst, t.Hour(), 2, '_')
-	case 'l':
-		return c.number(dst, hour12, 2, '_')
-	case 'm':
-		return c.number(dst, int(t.Month()), 2, '0')
-	case 'M':
-		return c.number(dst, t.Minute(), 2, '0')
-	case 's':
-		return c.text(dst, strconv.FormatInt(t.Unix(), 10))
-	case 'S':
-		return c.number(dst, t.Second(), 2, '0')
-	case 'u':
-		return c.number(dst, monday+1, 1, '0')
-	case 'U':
-		return c.number(dst, (t.YearDay()+6-weekday)/7, 2, '0')
-	case 'V':
-		return c.number(dst, isoWeek, 2, '0')
-	case 'w':
-		return c.number(dst, weekday, 1, '0')
-	case 'W':
-		return c.number(dst, (t.YearDay()+6-monday)/7, 2, '0')
-	case 'y':
-		return c.number(dst, t.Year()%100, 2, '0')
-	case 'Y':
-		return c.number(dst, t.Year(), 4, '0')
-	case 'z':
-		return c.text(dst, t.Format("-0700"))
-
-	// Several at once.
-	case 'c':
-		return c.several(dst, "%a %b %e %H:%M:%S %Y", t)
-	case 'D', 'x':
-		return c.several(dst, "%m/%d/%y", t)
-	case 'F':
-		return c.several(dst, "%Y-%m-%d", t)
-	case 'r':
-		return c.several(dst, "%I:%M:%S %p", t)
-	case 'R':
-		return c.several(dst, "%H:%M", t)
-	case 'T', 'X':
-		return c.several(dst, "%H:%M:%S", t)
 	}
 	return c.text(dst, verbatim)
+}
+
+// numberOf is the value at t of a conversion to a number, its least digits and what
+// they are padded with; no digits are for another conversion.
+func numberOf(name byte, t time.Time) (n, digits int, pad byte) {
+	hour12 := (t.Hour()+11)%12 + 1
+	isoYear, isoWeek := t.ISOWeek()
+	weekday := int(t.Weekday()) // Sunday is 0
+	monday := (weekday + 6) % 7 // Monday is 0
+	switch name {
+	case 'C':
+		return t.Year() / 100, 2, '0'
+	case 'd':
+		return t.Day(), 2, '0'
+	case 'e':
+		return t.Day(), 2, '_'
+	case 'g':
+		return isoYear % 100, 2, '0'
+	case 'G':
+		return isoYear, 4, '0'
+	case 'H':
+		return t.Hour(), 2, '0'
+	case 'I':
+		return hour12, 2, '0'
+	case 'j':
+		return t.YearDay(), 3, '0'
+	case 'k':
+		return t.Hour(), 2, '_'
+	case 'l':
+		return hour12, 2, '_'
+	case 'm':
+		return int(t.Month()), 2, '0'
+	case 'M':
+		return t.Minute(), 2, '0'
+	case 'S':
+		return t.Second(), 2, '0'
+	case 'u':
+		return monday + 1, 1, '0'
+	case 'U':
+		return (t.YearDay() + 6 - weekday) / 7, 2, '0'
+	case 'V':
+		return isoWeek, 2, '0'
+	case 'w':
+		return weekday, 1, '0'
+	case 'W':
+		return (t.YearDay() + 6 - monday) / 7, 2, '0'
+	case 'y':
+		return t.Year() % 100, 2, '0'
+	case 'Y':
+		return t.Year(), 4, '0'
+	}
+	return 0, 0, 0
+}
+
+// combination is the format that a conversion stands for, or "".
+func combination(name byte) string {
+	switch name {
+	case 'c':
+		return "%a %b %e %H:%M:%S %Y"
+	case 'D', 'x':
+		return "%m/%d/%y"
+	case 'F':
+		return "%Y-%m-%d"
+	case 'r':
+		return "%I:%M:%S %p"
+	case 'R':
+		return "%H:%M"
+	case 'T', 'X':
+		return "%H:%M:%S"
+	}
+	return ""
 }
 
 // word appends a name, which # turns to upper case.

@@ -39,7 +39,7 @@
 // there it halves the cost of a message at a thousand a second; see Wait for why
 // nobody is held up.
 //
-// Linux only: epoll, eventfd, accept4.
+// Linux only: epoll, eventfd, accept4. Begin with Poller.Wait (poll_linux.go).
 package loop
 
 // Events is a set of conditions of a descriptor.

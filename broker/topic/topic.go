@@ -18,6 +18,9 @@
 // levels of a name. What Index.Match and Retained.Read cost beyond that is said
 // with them. Index and Retained are generic over what they hold, are ready for
 // use as zero values, and have no locks: each belongs to one goroutine.
+//
+// It knows nothing of clients, QoS or shares but the name that a share has. Begin with
+// match.go, the meaning in its plainest form, then index.go and retained.go.
 package topic
 
 import (

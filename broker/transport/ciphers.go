@@ -82,15 +82,13 @@ func cipherSuites(list string) ([]uint16, error) {
 			if state[i] < 0 || !all[i].matches(name) {
 				continue
 			}
-			switch w[0] {
-			case '!':
+			switch {
+			case w[0] == '!':
 				state[i] = -1
-			case '-':
+			case w[0] == '-':
 				state[i] = 0
-			default:
-				if !all[i].noAsk || !general(name) {
-					state[i] = 1
-				}
+			case !all[i].noAsk || !general(name):
+				state[i] = 1
 			}
 		}
 	}

@@ -12,6 +12,9 @@
 //
 // All methods are for the loop's goroutine. A handshake runs beside it (see
 // Handshakes) and reports by mail.
+//
+// It knows no MQTT and no listener; what of it a listener wants is put together in
+// broker's way.go. Begin with Conn below, then proxy.go, tls.go or ws.go.
 package transport
 
 import (
