@@ -65,6 +65,7 @@ type extra struct {
 	verdict Verdict // on its login; Pending where there is none
 	rules   uint64  // Broker.rules when it was given
 	asked   Login   // who is to give it, while the client is parked
+	codes   []byte  // of the filters of its packet that are done, see flagPart
 }
 
 // more gives the client's extra, which it has from then on.
@@ -91,6 +92,7 @@ const (
 	flagBrief                            // its CONNECT asked for a session that ends with it
 	flagMounted                          // its listener has a mount point
 	flagOwed                             // not read, for the recorder has too much to do
+	flagPart                             // its packet is not done: Receive is to be given it once more
 )
 
 // Closed says that the connection is over: write what is pending, once, and

@@ -95,6 +95,10 @@ type Options struct {
 	Control  Control          // answers topics of $CONTROL/; nil: there are no endpoints
 }
 
+// WorkTurn is what a turn of the caller's loop may do for its clients before those who
+// wait for nothing else but more time have to wait for the next, in units of Broker.Work.
+const WorkTurn = 4 * workMax
+
 // Fixed limits, in bytes or numbers.
 const (
 	connectTimeout Time = 30_000 // from the connection to its CONNECT
@@ -107,6 +111,7 @@ const (
 	// What a client's packets may cost before others get their turn, in units of a
 	// delivery of QoS 0, which is about 0.1 us; and what costs more than one of those.
 	workMax       = 4096
+	workMin       = 64 // where a great many wait
 	workMessage   = 4  // a message made
 	workRetain    = 8  // stored, or taken away
 	workSubscribe = 16 // and UNSUBSCRIBE, for each filter

@@ -92,11 +92,14 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 		b.reject(c, id, r, now)
 		return nil
 	}
-	c.extra = nil // what it had was for the login
 	if r := b.noRoom(c, id, p); r != nil {
 		b.reject(c, id, r, now)
 		return nil
 	}
+	if b.waits(c, id, cn.CleanStart, now) {
+		return nil
+	}
+	c.extra = nil // what it had was for the login
 	b.welcome(c, id, p, now)
 	return nil
 }

@@ -61,6 +61,11 @@ type Broker struct {
 	online   int                 // sessions with a connection
 	sockets  int                 // connections, with CONNECT or without
 
+	lateWills []lateWill      // that were too much for their turn
+	willWork  int             // work of the wills of this turn
+	remains   []remains       // of sessions that ended
+	remaining map[string]bool // their client ids
+
 	index  topic.Index[*Session, *persist.Subscription] // who wants what
 	shared topic.Index[*share, struct{}]                // shared subscriptions, by the filter behind $share/group/
 	groups map[string]*share                            // by the whole filter
@@ -82,6 +87,7 @@ type Broker struct {
 	vigils map[Time]*vigil // by their time
 
 	work      int       // what was done since Receive began, see workMax
+	share     int       // of it that Receive may do, see Share
 	filled    []*Client // clients whose output became full
 	receiving bool      // Receive is under way
 	loans     loans     // what outputs have of the bytes that Receive was given
@@ -135,12 +141,15 @@ func New(cfg Config, opt Options, now Time) *Broker {
 		rand:     opt.Rand,
 		sessions: make(map[string]*Session),
 		groups:   make(map[string]*share),
-		vigils:   make(map[Time]*vigil),
-		subs:     btree.NewBTreeGOptions(lessSubscription, btree.Options{NoLocks: true}),
-		timers:   btree.NewBTreeGOptions(lessDue, btree.Options{NoLocks: true, Degree: 64}),
-		guarded:  cfg.Access != nil,
-		rules:    1,
-		epoch:    1,
+
+		remaining: make(map[string]bool),
+		vigils:    make(map[Time]*vigil),
+		subs:      btree.NewBTreeGOptions(lessSubscription, btree.Options{NoLocks: true}),
+		timers:    btree.NewBTreeGOptions(lessDue, btree.Options{NoLocks: true, Degree: 64}),
+		guarded:   cfg.Access != nil,
+		rules:     1,
+		epoch:     1,
+		share:     workMax,
 	}
 	if b.log == nil {
 		b.log = silent{}
@@ -224,6 +233,9 @@ func (b *Broker) Dismiss(c *Client, now Time) {
 // delayed are published, and v5 clients are told. The output is for the caller
 // to write, as ever.
 func (b *Broker) Stop(now Time) {
+	for b.willWork = 0; len(b.lateWills) > 0; b.willWork = 0 {
+		b.publishLate(now)
+	}
 	ids := slices.Sorted(maps.Keys(b.sessions))
 	for _, id := range ids {
 		if s := b.sessions[id]; s.will != nil {
@@ -241,7 +253,7 @@ func (b *Broker) Stop(now Time) {
 // Next is the time of the next deadline, or persist.Never. It is in the past
 // when there is work left over for the next turn.
 func (b *Broker) Next() Time {
-	if len(b.busy) > 0 || len(b.dirty) > 0 {
+	if len(b.busy) > 0 || len(b.dirty) > 0 || len(b.remains) > 0 || len(b.lateWills) > 0 {
 		return 0
 	}
 	if d, ok := b.timers.Min(); ok {
@@ -269,11 +281,14 @@ func (b *Broker) Tick(now Time) {
 		}
 	}
 	clear(b.feeding)
+	b.willWork = 0
+	b.publishLate(now)
+	b.clearRemains()
 	b.trim()
 	b.watchLimit()
 	for range ticks {
 		d, ok := b.timers.Min()
-		if !ok || d.at > now {
+		if !ok || d.at > now || b.busyWills() {
 			return
 		}
 		b.timers.PopMin()

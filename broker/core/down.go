@@ -102,6 +102,7 @@ func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet, n int) error {
 		code = byte(b.down)
 	}
 	b.codes = b.codes[:0]
+	c.flags &^= flagPart
 	for range n {
 		b.codes = append(b.codes, code)
 	}
@@ -115,6 +116,7 @@ func (b *Broker) refuseUnsubscribe(c *Client, p *packet.Packet, n int) error {
 		return faultDown
 	}
 	b.codes = b.codes[:0]
+	c.flags &^= flagPart
 	for range n {
 		b.codes = append(b.codes, byte(packet.UnspecifiedError)) // UNSUBACK has no other that fits
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"midge/packet"
+	"midge/persist"
 )
 
 // Receive handles the packets at the start of data, which c's transport read;
@@ -42,7 +43,7 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		}
 	}()
 	for used < len(data) && c.state != closed {
-		if b.work > workMax || len(b.filled) > 0 {
+		if b.work > b.share || len(b.filled) > 0 {
 			c.flags |= flagMore
 			return used, 0
 		}
@@ -85,6 +86,10 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 			return used - h.Len(), 0
 		}
 		b.commit()
+		if c.flags&flagPart != 0 && c.state != closed {
+			b.part(c, before)
+			return used - h.Len(), 0
+		}
 		if b.owing && b.pos != before && c.state != closed {
 			b.owe(c)
 			return used, 0
@@ -96,6 +101,26 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		return len(data), 0
 	}
 	return used, 0
+}
+
+// Share has Receive stop sooner where n clients are waiting for their turn, and gives
+// what one may do then, in the units of Work.
+func (b *Broker) Share(n int) int {
+	b.share = min(workMax, max(workMin, WorkTurn/max(1, n)))
+	return b.share
+}
+
+// Work is what the last Receive has done, in units of a delivery of QoS 0. One packet
+// may come to more than a client's share.
+func (b *Broker) Work() int { return b.work }
+
+// part has a client go on with a packet that was not done.
+func (b *Broker) part(c *Client, before persist.Position) {
+	c.flags |= flagMore
+	b.stats.MessagesReceived--
+	if b.owing && b.pos != before {
+		b.owe(c)
+	}
 }
 
 // frame reads a packet's fixed header and applies the limits to it, before

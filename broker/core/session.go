@@ -85,7 +85,7 @@ func (b *Broker) detach(s *Session, now Time) {
 		s.absence.endsAt = now + Time(s.expiry)*1000
 	}
 	if w := s.will; w != nil {
-		if w.Delay == 0 {
+		if w.Delay == 0 && !b.busyWills() {
 			b.publishWill(s, now)
 		} else {
 			b.delayWill(s, now)
@@ -109,7 +109,11 @@ func (b *Broker) endSession(s *Session, now Time) {
 	b.endAbsence(s)
 	b.removeSubscriptions(s)
 	b.passOn(s, true, now)
-	if s.will != nil {
+	switch {
+	case s.will == nil:
+	case b.busyWills() && !s.durable(): // else a crash would lose it
+		b.postpone(s)
+	default:
 		b.publishWill(s, now)
 	}
 	if w := s.waiting; w != nil {

@@ -24,22 +24,9 @@ func answerSize(n int) int {
 // the SUBACK.
 func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 	s := c.session
-	if b.debug {
-		b.log.Logf(LogDebug, "Received SUBSCRIBE from %s", s.id)
-	}
-	n := 0
-	for f := p.Filters; ; {
-		filter, options, ok := f.Next()
-		if !ok {
-			break
-		}
-		if err := b.checkFilter(c, filter, options); err != nil {
-			return err
-		}
-		n++
-	}
-	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
-		return faultOversize
+	n, err := b.checkFilters(c, p, "SUBSCRIBE", b.checkFilter)
+	if err != nil {
+		return err
 	}
 	if b.down != packet.Success && s.durable() {
 		return b.refuseSubscribe(c, p, n)
@@ -48,13 +35,8 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 	if p.Props.Has(packet.SubscriptionID) {
 		id = p.Props.SubscriptionID
 	}
-	b.codes = b.codes[:0]
-	for f := p.Filters; ; {
-		filter, options, ok := f.Next()
-		if !ok {
-			break
-		}
-		b.codes = append(b.codes, b.subscribeOne(c, filter, options, id))
+	if !b.eachFilter(c, p, func(filter []byte, options byte) byte { return b.subscribeOne(c, filter, options, id) }) {
+		return nil
 	}
 	if b.debug {
 		b.log.Logf(LogDebug, "Sending SUBACK to %s", s.id)
@@ -64,6 +46,59 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 		b.pump(c, now)
 	}
 	return nil
+}
+
+// checkFilters checks all filters of a packet that comes for the first time, see
+// eachFilter, and counts them.
+func (b *Broker) checkFilters(c *Client, p *packet.Packet, name string, check func(*Client, []byte, byte) error) (n int, err error) {
+	again := c.flags&flagPart != 0
+	if b.debug && !again {
+		b.log.Logf(LogDebug, "Received %s from %s", name, c.session.id)
+	}
+	for f := p.Filters; ; n++ {
+		filter, options, ok := f.Next()
+		if !ok {
+			break
+		}
+		if again {
+			continue
+		}
+		if err := check(c, filter, options); err != nil {
+			return 0, err
+		}
+	}
+	if !again && c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
+		return 0, faultOversize
+	}
+	return n, nil
+}
+
+// eachFilter does one filter of the packet after the other and gathers the codes in
+// b.codes. It stops when that takes long, and says that it is not done: the client goes
+// on with the same packet in the next turn.
+func (b *Broker) eachFilter(c *Client, p *packet.Packet, one func(filter []byte, options byte) byte) (done bool) {
+	b.codes = b.codes[:0]
+	if c.flags&flagPart != 0 {
+		b.codes = append(b.codes, c.extra.codes...)
+		c.flags &^= flagPart
+		c.extra.codes = nil
+	}
+	f := p.Filters
+	for range b.codes {
+		f.Next()
+	}
+	for {
+		filter, options, ok := f.Next()
+		if !ok {
+			return true
+		}
+		if b.work > workMax {
+			c.flags |= flagPart
+			c.more().codes = append([]byte(nil), b.codes...)
+			return false
+		}
+		b.codes = append(b.codes, one(filter, options))
+	}
 }
 
 // checkFilter refuses a filter that cannot be subscribed to.
@@ -166,33 +201,15 @@ func (b *Broker) countSubscription(rest string, shared bool, n int) {
 // [MQTT-3.10.4-3].
 func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 	s := c.session
-	if b.debug {
-		b.log.Logf(LogDebug, "Received UNSUBSCRIBE from %s", s.id)
-	}
-	n := 0
-	for f := p.Filters; ; {
-		filter, _, ok := f.Next()
-		if !ok {
-			break
-		}
-		if err := checkUnsubscribe(c, filter); err != nil {
-			return err
-		}
-		n++
-	}
-	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
-		return faultOversize
+	n, err := b.checkFilters(c, p, "UNSUBSCRIBE", checkUnsubscribe)
+	if err != nil {
+		return err
 	}
 	if b.down != packet.Success && s.durable() {
 		return b.refuseUnsubscribe(c, p, n)
 	}
-	b.codes = b.codes[:0]
-	for f := p.Filters; ; {
-		filter, _, ok := f.Next()
-		if !ok {
-			break
-		}
-		b.codes = append(b.codes, byte(b.unsubscribeOne(c, filter)))
+	if !b.eachFilter(c, p, func(filter []byte, _ byte) byte { return byte(b.unsubscribeOne(c, filter)) }) {
+		return nil
 	}
 	if b.debug {
 		b.log.Logf(LogDebug, "Sending UNSUBACK to %s", s.id)
@@ -201,7 +218,7 @@ func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 	return nil
 }
 
-func checkUnsubscribe(c *Client, filter []byte) error {
+func checkUnsubscribe(c *Client, filter []byte, _ byte) error {
 	_, _, shared, err := topic.Shared(filter)
 	if errors.Is(err, topic.ErrBadShare) {
 		return faultShare
@@ -252,22 +269,4 @@ func (b *Broker) removeSubscription(s *Session, sub *persist.Subscription) {
 	s.subs--
 	b.account(-costOfSubscription(sub))
 	b.countSubscription(rest, shared, -1)
-}
-
-// removeSubscriptions takes all of s's.
-func (b *Broker) removeSubscriptions(s *Session) {
-	if s.subs == 0 {
-		return
-	}
-	all := make([]*persist.Subscription, 0, s.subs)
-	b.subs.Ascend(&persist.Subscription{ClientID: s.id}, func(sub *persist.Subscription) bool {
-		if sub.ClientID != s.id {
-			return false
-		}
-		all = append(all, sub)
-		return true
-	})
-	for _, sub := range all {
-		b.removeSubscription(s, sub)
-	}
 }

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"slices"
+
 	"midge/packet"
 	"midge/persist"
 )
@@ -54,8 +56,43 @@ func (b *Broker) delayWill(s *Session, now Time) {
 	}
 }
 
+// lateWill is a will that has to wait, of a session that has ended.
+type lateWill struct {
+	session *Session
+	will    *persist.Will
+}
+
+// busyWills says that the wills of this turn have come to so much work that others
+// are to wait: thousands of clients may be lost at once, and each will may be for
+// thousands.
+func (b *Broker) busyWills() bool { return b.willWork > WorkTurn }
+
+// postpone has the will of a session that ends wait for another turn.
+func (b *Broker) postpone(s *Session) {
+	b.lateWills = append(b.lateWills, lateWill{s, s.will})
+	s.will = nil
+}
+
+// publishLate publishes what was postponed, as far as there is time for.
+func (b *Broker) publishLate(now Time) {
+	n := 0
+	for ; n < len(b.lateWills) && !b.busyWills(); n++ {
+		late := &b.lateWills[n]
+		late.session.will = late.will
+		b.publishWill(late.session, now)
+		b.commit()
+	}
+	b.lateWills = slices.Delete(b.lateWills, 0, n)
+}
+
 // publishWill sends the will. Its expiry counts from now.
 func (b *Broker) publishWill(s *Session, now Time) {
+	before := b.work
+	b.sendWill(s, now)
+	b.willWork += b.work - before
+}
+
+func (b *Broker) sendWill(s *Session, now Time) {
 	w := s.will
 	b.dropWill(s)
 	if w.Message.Topic[0] == '$' && !publishable(w.Message.Topic) || !b.mayWrite(s, w.Message.Topic) {

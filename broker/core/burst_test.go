@@ -1,0 +1,187 @@
+package core
+
+import (
+	"testing"
+
+	"midge/packet"
+)
+
+// What one client, or one moment, may ask for and is much: it is done in parts, and
+// others have their turn in between.
+
+// filtersOf is a SUBSCRIBE or UNSUBSCRIBE of n filters.
+func filtersOf(t packet.Type, n int) *packet.Packet {
+	p := packet.Packet{Type: t, ID: 7}
+	for i := range n {
+		if t == packet.Subscribe {
+			p.Filters.Raw = packet.AppendSubscription(p.Filters.Raw, "f/"+itoa(i), byte(i%3))
+		} else {
+			p.Filters.Raw = packet.AppendFilter(p.Filters.Raw, "f/"+itoa(i))
+		}
+	}
+	p.Filters.Options = t == packet.Subscribe
+	return &p
+}
+
+// TestFloodOfFilters: a SUBSCRIBE or UNSUBSCRIBE of thousands of filters does not
+// keep others waiting, and has one answer, with all codes, when all is done.
+func TestFloodOfFilters(t *testing.T) {
+	const n = 9000
+	for _, v := range []packet.Version{packet.V311, packet.V5} {
+		r := newRig(t, plain())
+		c, other := r.connect(v, "c"), r.connect(v, "other")
+		r.settle()
+		c.got = nil
+		for _, kind := range []packet.Type{packet.Subscribe, packet.Unsubscribe} {
+			data := filtersOf(kind, n).Append(nil, v)
+			received, parts := r.stats.MessagesReceived, 0
+			for whole := len(data); len(data) > 0; parts++ {
+				used, need := r.Receive(&c.c, data, whole, r.now)
+				if data = data[used:]; len(data) > 0 && (!c.c.More() || need != 0 || used != 0) {
+					t.Fatalf("part %d: %d bytes used, %d needed, more: %v", parts, used, need, c.c.More())
+				}
+				if r.work > workMax+workSubscribe {
+					t.Fatalf("one part is %d of work", r.work)
+				}
+				if used, _ := r.Receive(&other.c, []byte{0xC0, 0}, 2, r.now); used != 2 {
+					t.Fatal("the other one has to wait")
+				}
+			}
+			if want := n * workSubscribe / (workMax + workSubscribe); parts < want {
+				t.Errorf("%v: %d parts, not %d", kind, parts, want)
+			}
+			if got := int(r.stats.MessagesReceived-received) - parts; got != 1 {
+				t.Errorf("%v: counted as %d packets", kind, got)
+			}
+			var want string
+			for i := range n {
+				switch {
+				case kind == packet.Subscribe:
+					want += string(rune(i % 3))
+				case v == packet.V5:
+					want += "\x00"
+				}
+			}
+			c.settle()
+			if len(c.got) != 1 || c.got[0].id != 7 || c.got[0].codes != want {
+				t.Errorf("%v: %d answers, or wrong codes", kind, len(c.got))
+			}
+			c.got = nil
+			if want := map[packet.Type]int{packet.Subscribe: n}[kind]; r.stats.Subscriptions != want {
+				t.Errorf("%v: %d subscriptions", kind, r.stats.Subscriptions)
+			}
+		}
+		r.bare()
+	}
+}
+
+// TestEndOfManySubscriptions: they match nothing any more at once, go in many turns,
+// and the client's next session has its own only.
+func TestEndOfManySubscriptions(t *testing.T) {
+	const n = 5*remainsTurn + 10
+	for name, options := range map[string][]option{"lost": nil, "taken over": {durably}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, plain())
+			c, p := r.connect(packet.V311, "c", options...), r.connect(packet.V5, "p")
+			for i := range n {
+				c.subscribe("f/"+itoa(i), 1)
+			}
+			c.subscribe("$share/g/f/1", 1)
+			r.settle()
+			if len(options) == 0 {
+				r.Lost(&c.c, nil, r.now)
+			}
+			again := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: 5, ClientID: []byte("c"), CleanStart: true}}
+			d := r.open(packet.V5)
+			data := again.Append(nil, packet.V5)
+			turns := 0
+			for ; ; turns++ {
+				if used, _ := r.Receive(&d.c, data, 0, r.now); used > 0 {
+					break
+				}
+				p.say("f/1", "x", 1)
+				before := r.stats.Subscriptions
+				r.turn()
+				if gone := before - r.stats.Subscriptions; gone > remainsTurn {
+					t.Fatalf("%d went in one turn", gone)
+				}
+			}
+			if turns < n/remainsTurn {
+				t.Errorf("they went in %d turns", turns)
+			}
+			if r.stats.PublishSent != 0 || r.stats.Queued != 0 {
+				t.Errorf("%d messages were sent, %d wait", r.stats.PublishSent, r.stats.Queued)
+			}
+			if r.stats.Subscriptions+r.stats.SharedSubscriptions != 0 {
+				t.Errorf("%d subscriptions are left", r.stats.Subscriptions)
+			}
+			d.subscribe("f/1", 0)
+			p.say("f/1", "y", 0)
+			r.settle()
+			if got := d.payloads(); len(got) != 1 {
+				t.Errorf("%q came", got)
+			}
+			r.bare()
+		})
+	}
+}
+
+// TestWillStorm: a great many clients are lost at the same moment, and all their wills
+// go to many: all of them, but not in one turn.
+func TestWillStorm(t *testing.T) {
+	const clients, heirs = 300, 200
+	for _, durable := range []bool{false, true} {
+		r := newRig(t, plain())
+		for i := range heirs {
+			r.connect(packet.V311, "heir"+itoa(i)).subscribe("w", 0)
+		}
+		var all []*peer
+		for i := range clients {
+			options := []option{withWill("w", "gone", 0, 0)}
+			if durable {
+				options = append(options, durably)
+			}
+			all = append(all, r.connect(packet.V5, "c"+itoa(i), options...))
+		}
+		r.settle()
+		before := r.stats.PublishSent
+		sent := func() int { return int(r.stats.PublishSent - before) }
+		for _, c := range all {
+			r.Lost(&c.c, nil, r.now)
+		}
+		most := sent()
+		for turn := 0; r.Next() <= r.now; turn++ {
+			was := sent()
+			r.turn()
+			most = max(most, sent()-was)
+		}
+		if most > WorkTurn+heirs {
+			t.Errorf("durable %v: %d messages in one turn", durable, most)
+		}
+		if sent() != clients*heirs {
+			t.Errorf("durable %v: %d messages, not %d", durable, sent(), clients*heirs)
+		}
+		r.bare()
+	}
+}
+
+// TestWillStormAtStop: what was postponed is published when the broker stops.
+func TestWillStormAtStop(t *testing.T) {
+	const clients, heirs = 300, 200
+	r := newRig(t, plain())
+	for i := range heirs {
+		r.connect(packet.V311, "heir"+itoa(i)).subscribe("w", 0)
+	}
+	var all []*peer
+	for i := range clients {
+		all = append(all, r.connect(packet.V5, "c"+itoa(i), withWill("w", "gone", 0, 0)))
+	}
+	r.settle()
+	before := r.stats.PublishSent
+	for _, c := range all {
+		r.Lost(&c.c, nil, r.now)
+	}
+	if r.Stop(r.now); int(r.stats.PublishSent-before) != clients*heirs {
+		t.Errorf("%d messages, not %d", r.stats.PublishSent-before, clients*heirs)
+	}
+}
