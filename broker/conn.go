@@ -19,7 +19,7 @@ type conn struct {
 	marks   connMarks
 	used    int32           // how many bytes of tail core has used
 	need    int32           // the length of the packet that is to be completed, where it is known
-	charged int32           // bytes of tail counted in Server.unadmitted
+	charged int32           // bytes of tail counted in Server.unadmitted, or in core's account
 	tail    []byte          // what core left of the bytes that came, behind some it has used
 	wire    *transport.Conn // what wraps MQTT's bytes; nil for a plain connection
 }
@@ -27,10 +27,13 @@ type conn struct {
 type connMarks uint8
 
 const (
-	markListed  connMarks = 1 << iota // on Server.again
-	markBlocked                       // the socket took less than it was given: wait for it
-	markPrompt                        // the socket sends at once what it is given
-	markEnded                         // the other end sends nothing more, and something is still to be handled
+	markListed    connMarks = 1 << iota // on Server.again
+	markBlocked                         // the socket took less than it was given: wait for it
+	markPrompt                          // the socket sends at once what it is given
+	markEnded                           // the other end sends nothing more, and something is still to be handled
+	markHeavy                           // had more than its share the last time: others go first
+	markUnwritten                       // on Server.unwritten
+	markCharged                         // its charge is core\'s
 )
 
 func (c *conn) blocked() bool { return c.marks&markBlocked != 0 }
@@ -182,7 +185,7 @@ func (s *Server) drop(c *conn) {
 	s.core.Discard(&c.Client)
 	s.tails.put(c.tail)
 	c.tail = nil
-	s.unadmitted -= int(c.charged)
+	s.discharge(c)
 	if !c.Left() || c.wire != nil {
 		loop.Read(int(c.Handle), s.buf) // bytes left unread would turn the close into a reset, and our last packet be lost
 	}

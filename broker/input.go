@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"midge/broker/core"
 	"midge/broker/loop"
 	"midge/packet"
@@ -19,6 +21,12 @@ const (
 	largeTail = 4 << 10
 	growth    = 4
 )
+
+// workBytes is how many bytes are as much work as one delivery is.
+const workBytes = 256
+
+// readMax is how many bytes a connection may be read in its turn.
+func (s *Server) readMax() int { return max(16<<10, s.share*workBytes) }
 
 // read takes in what the socket has, once, and hands it to core.
 func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
@@ -41,7 +49,7 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 		return
 	}
 	old := copy(s.buf, c.left())
-	n, err := loop.Read(int(c.Handle), s.buf[old:])
+	n, err := loop.Read(int(c.Handle), s.buf[old:min(len(s.buf), old+s.readMax())])
 	if !s.alive(c, n, err, now) {
 		return
 	}
@@ -55,6 +63,9 @@ func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 func (s *Server) readLarge(c *conn, now core.Time) {
 	have, end := s.makeRoom(c)
 	behind := s.buf
+	if most := have + s.readMax(); end > most {
+		end = most
+	}
 	if end < int(c.need) {
 		behind = nil
 	}
@@ -98,17 +109,20 @@ const receives = 8
 // receive hands bytes to core and writes the outputs that become full on the
 // way. Where core has had enough for this turn, the connection goes on in the next.
 func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, need int) {
+	work := fresh / workBytes
 	for range receives {
 		var n int
 		n, need = s.core.Receive(&c.Client, data[used:], fresh, now)
 		used, fresh = used+n, 0
 		filled := s.core.Filled()
-		s.flushEach(filled, now)
+		work += s.core.Work()
+		s.flushEach(filled[:min(len(filled), flushMax/2)], now) // the others at the turn's end
 		s.core.Settle()
-		if !c.More() || len(filled) == 0 {
+		if !c.More() || len(filled) == 0 || len(filled) > flushMax/2 || work > s.share {
 			break
 		}
 	}
+	s.weigh(c, work)
 	s.list(c)
 	if c.Parked() {
 		s.watch(c) // lest it be read, but to hear when it goes
@@ -139,17 +153,48 @@ func (s *Server) list(c *conn) {
 	}
 }
 
-// goOn gives core what it left in the last turn.
+// weigh notes what a connection has cost. Who costs more than its share is heavy until
+// it costs less: it is not read with the others, but in the order of those that go on.
+func (s *Server) weigh(c *conn, work int) {
+	s.spent += work
+	c.marks &^= markHeavy
+	if work > s.share {
+		c.marks |= markHeavy
+	}
+}
+
+// turnOf reads a connection that has something, or puts it where heavy ones wait.
+func (s *Server) turnOf(c *conn, ready loop.Events, now core.Time) {
+	switch {
+	case c.marks&markHeavy == 0 || c.Paused():
+		s.read(c, ready, now)
+	case c.marks&markListed == 0:
+		c.marks |= markListed
+		s.again = append(s.again, c)
+	}
+}
+
+// goOn has those go on that had more to do than their share: as many as there is time
+// for in a turn, but one at least, and none while there is much to be written.
 func (s *Server) goOn(now core.Time) {
-	s.again, s.going = s.going[:0], s.again
-	for i, c := range s.going {
-		s.going[i] = nil
+	if len(s.unwritten) > flushMax {
+		return
+	}
+	s.share = s.core.Share(1)
+	n := 0
+	for waiting := len(s.again); n < waiting && s.spent <= core.WorkTurn; n++ {
+		c := s.again[n]
 		c.marks &^= markListed
-		if !c.Closed() && !c.Paused() {
+		switch {
+		case c.Closed() || c.Paused():
+		case c.More():
 			used, need := s.receive(c, c.left(), 0, now)
 			s.advance(c, used, need)
+		default:
+			s.read(c, loop.Readable, now)
 		}
 	}
+	s.again = slices.Delete(s.again, 0, n)
 }
 
 // alive says whether a read brought bytes; else the connection is told to be
@@ -202,27 +247,72 @@ func (s *Server) advance(c *conn, used, need int) {
 	s.charge(c)
 }
 
-// charge counts what is kept for those whose CONNECT was not accepted yet. Above
-// the limit the one that holds most is ended.
+// charge counts what is kept of what c has sent: for those whose CONNECT was not
+// accepted yet apart, for the others in core's account. Above the limit of either the
+// one that holds most is ended.
 func (s *Server) charge(c *conn) {
+	if c.Closed() {
+		s.discharge(c)
+		return
+	}
 	kept := cap(c.tail)
+	if c.Connected() {
+		s.chargeCore(c, kept)
+		return
+	}
 	if c.wire != nil {
 		kept += c.wire.Held()
 	}
-	if c.Connected() || c.Closed() {
-		kept = 0
-	}
 	s.unadmitted += kept - int(c.charged)
 	c.charged = int32(kept)
-	if s.unadmitted <= unadmittedMax {
-		return
+	if s.unadmitted > unadmittedMax {
+		c = s.greatest(c, 0)
+		s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
+		s.discharge(c)
 	}
+}
+
+// chargeCore is charge for a client that is connected.
+func (s *Server) chargeCore(c *conn, kept int) {
+	if c.marks&markCharged == 0 {
+		s.discharge(c)
+		c.marks |= markCharged
+	}
+	for !s.core.Room(kept - int(c.charged)) {
+		most := s.greatest(c, markCharged)
+		if most == c || int(most.charged) <= kept {
+			if kept <= largeTail { // it is not these that fill the memory
+				break
+			}
+			most = c
+		}
+		s.core.Kick(&most.Client, packet.QuotaExceeded, "quota exceeded", s.now())
+		s.discharge(most)
+		if most == c {
+			return
+		}
+	}
+	s.core.Hold(kept - int(c.charged))
+	c.charged = int32(kept)
+}
+
+// discharge forgets what was counted for c.
+func (s *Server) discharge(c *conn) {
+	if c.marks&markCharged != 0 {
+		s.core.Hold(-int(c.charged))
+	} else {
+		s.unadmitted -= int(c.charged)
+	}
+	c.charged = 0
+}
+
+// greatest is the connection of those with that mark that holds most: c, unless
+// another one holds more.
+func (s *Server) greatest(c *conn, mark connMarks) *conn {
 	for _, other := range s.conns {
-		if other != nil && other.charged > c.charged {
+		if other != nil && other.marks&markCharged == mark && other.charged > c.charged {
 			c = other
 		}
 	}
-	s.core.Kick(&c.Client, packet.ServerBusy, "out of memory", s.now())
-	s.unadmitted -= int(c.charged)
-	c.charged = 0
+	return c
 }

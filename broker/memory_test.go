@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,4 +33,55 @@ func TestMemoryLimit(t *testing.T) {
 	s.connect("new", 4, "clean")
 	old.send("PUBLISH t 'x' qos=1 id=1")
 	old.expect("PUBACK 1 rc=10")
+}
+
+// TestMemoryLimitOfHalves: what is kept of packets that were sent in part counts, and
+// those who have sent most have to go where it is too much.
+func TestMemoryLimitOfHalves(t *testing.T) {
+	t.Parallel()
+	const limit, clients = 20_000_000, 20
+	s := serve(t, fmt.Sprintf("memory_limit %d\nsys_interval 1", limit))
+	watch := s.connect("watch", 5, "clean")
+	whole := packet.AppendPublish(nil, 5, 0, "half", 0, "", string(make([]byte, 1_900_000)))
+	var all []*client
+	for i := range clients { // 36 MB
+		c := s.connect(fmt.Sprint("half", i), 5, "clean")
+		if c.tryWrite(whole[:1_800_000]) == nil {
+			all = append(all, c)
+		}
+	}
+	gone := func(line string) bool { return strings.HasSuffix(line, "] disconnected: quota exceeded.") }
+	for range clients/2 - 2 {
+		if _, ok := s.log.find(gone); !ok {
+			t.Fatal("too few are gone")
+		}
+	}
+	watch.send("SUBSCRIBE 1 $SYS/broker/heap/maximum")
+	watch.expect("SUBACK 1 00")
+	for said := 0; said < limit/2; {
+		p := watch.next()
+		if said, _ = strconv.Atoi(string(p.Payload)); said > limit {
+			t.Fatalf("the account was %d", said)
+		}
+	}
+	stayed := 0
+	for _, c := range all {
+		if c.tryWrite(whole[1_800_000:]) == nil && c.tryWrite([]byte{0xC0, 0}) == nil {
+			if got, err := c.receive(); err == nil && got == "PINGRESP" {
+				stayed++
+			}
+		}
+	}
+	if stayed < clients/4 {
+		t.Errorf("%d of %d stayed", stayed, clients)
+	}
+	watch.send("PUBLISH t 'x' qos=1 id=1")
+	for {
+		if p := watch.next(); p.Type == packet.Puback {
+			if p.Reason != packet.NoMatchingSubscribers {
+				t.Errorf("reason %v", p.Reason)
+			}
+			return
+		}
+	}
 }

@@ -30,6 +30,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,8 +68,10 @@ type Server struct {
 	homes     map[*core.Listener]*listener // by what their connections are under
 	conns     []*conn                      // by descriptor
 	sockets   int                          // connections open
-	again     []*conn                      // left whole packets with their tail: to go on in the next turn
-	going     []*conn                      // those of this turn, reused
+	again     []*conn                      // had more to do than their share, the first to go on first
+	share     int                          // what one connection may do in this turn
+	spent     int                          // work of this turn, see core.WorkTurn
+	unwritten []*conn                      // have output that was not written in their turn, the newest last
 	closing   []*conn                      // to be closed at the end of the turn
 	starved   bool                         // it was said that descriptors have run out
 
@@ -157,7 +160,9 @@ func (s *Server) turn() error {
 		return err
 	}
 	now := s.now()
+	s.spent = 0
 	s.goOn(now)
+	s.share = s.core.Share(len(events))
 	for _, e := range events {
 		s.handle(e, now)
 	}
@@ -177,7 +182,7 @@ func (s *Server) turn() error {
 
 // timeout is how long the turn may wait for descriptors, in milliseconds.
 func (s *Server) timeout() int {
-	if len(s.again) > 0 || s.log.Unpublished() {
+	if len(s.again) > 0 || len(s.unwritten) > 0 || s.log.Unpublished() {
 		return 0
 	}
 	next := min(s.core.Next(), s.logins.Due(), s.db.due())
@@ -204,7 +209,7 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 			s.flush(c, now)
 		}
 		if e.Flags&(loop.Readable|loop.Hangup) != 0 {
-			s.read(c, e.Flags, now)
+			s.turnOf(c, e.Flags, now)
 		} else if e.Flags&loop.Ended != 0 {
 			s.end(c, now)
 		}
@@ -219,16 +224,58 @@ func (s *Server) connOf(fd int32) *conn {
 	return nil
 }
 
+// flushMax is how many connections are written in one go, each of which is a system call.
+const flushMax = 256
+
 // flushAll writes each connection that has output. What that brings about (a
 // queue that refills, a will) is flushed too, up to a bound; core.Next knows of
-// the rest.
+// the rest. Where there are a great many, as of a message for thousands, some of them
+// have to wait for the next turns.
 func (s *Server) flushAll(now core.Time) {
 	for range 4 {
 		dirty := s.core.Dirty()
-		if len(dirty) == 0 {
+		if len(dirty)+len(s.unwritten) > flushMax {
+			s.flushSome(dirty, now)
 			return
 		}
+		if len(dirty) == 0 {
+			break
+		}
 		s.flushEach(dirty, now)
+	}
+	s.flushOld(len(s.unwritten), now)
+}
+
+// flushSome writes those that came last, who may have waited for nothing but an answer
+// of their own, and those that have waited longest.
+func (s *Server) flushSome(dirty []*core.Client, now core.Time) {
+	for _, cl := range dirty {
+		if c := s.conns[cl.Handle]; c != nil && &c.Client == cl && c.marks&markUnwritten == 0 {
+			c.marks |= markUnwritten
+			s.unwritten = append(s.unwritten, c)
+		}
+	}
+	n := max(len(s.unwritten)-flushMax/2, len(s.unwritten)/2)
+	for i := len(s.unwritten) - 1; i >= n; i-- {
+		s.flushLate(s.unwritten[i], now)
+		s.unwritten[i] = nil
+	}
+	s.unwritten = s.unwritten[:n]
+	s.flushOld(min(n, flushMax/2), now)
+}
+
+// flushOld writes the first n of those that were to be written before.
+func (s *Server) flushOld(n int, now core.Time) {
+	for _, c := range s.unwritten[:n] {
+		s.flushLate(c, now)
+	}
+	s.unwritten = slices.Delete(s.unwritten, 0, n)
+}
+
+func (s *Server) flushLate(c *conn, now core.Time) {
+	c.marks &^= markUnwritten
+	if s.conns[c.Handle] == c {
+		s.flush(c, now)
 	}
 }
 

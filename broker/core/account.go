@@ -187,3 +187,12 @@ func (b *Broker) charge(c *Client, n int) {
 		c.charged = uint32(n)
 	}
 }
+
+// Hold makes n bytes more, or fewer, part of the account: those that the transport keeps
+// of what connected clients have sent.
+func (b *Broker) Hold(n int) { b.account(int64(n)) }
+
+// Room says whether n bytes more may be held.
+func (b *Broker) Room(n int) bool {
+	return n <= 0 || b.cfg.MemoryLimit == 0 || b.acct.bytes+int64(n) <= b.cfg.MemoryLimit
+}
