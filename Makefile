@@ -7,6 +7,7 @@ ROUNDS ?= 3
 SEEDS ?= 20000
 FIRST ?= 0
 DURATION ?= 5m
+HOSTILE ?= 60s
 PROFILE = testdata/bench/midge.pgo
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -44,6 +45,10 @@ prove:
 soak:
 	go test -run 'TestSoak$$' -v -timeout 0 ./broker -soak $(DURATION)
 
+# Everything that hostile clients do, at once: a client that behaves well must not notice.
+hostile:
+	go test -run 'TestHostile$$' -v -timeout 0 ./broker -hostile $(HOSTILE)
+
 bench:
 	COUNT=$(COUNT) ROUNDS=$(ROUNDS) testdata/bench/run
 
@@ -75,4 +80,4 @@ install: build
 clean:
 	rm -f midge
 
-.PHONY: all build run test test-tools race crash fuzz prove soak bench bench-base profile compare lint ci install clean
+.PHONY: all build run test test-tools race crash fuzz prove soak hostile bench bench-base profile compare lint ci install clean

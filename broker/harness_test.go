@@ -33,6 +33,10 @@ var underRace bool
 var buildDir string // of the binary, removed at the end
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(crowdOrders); text != "" {
+		runCrowd(text)
+		return
+	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the binaries: each would linger for a second
 	os.Setenv("SNAP_NAME", "mosquitto")      // which has root stay root: the tests' files are its own
 	status := m.Run()

@@ -4,14 +4,12 @@ import (
 	"crypto/tls"
 	"net"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 )
 
 // hello is a ClientHello, as crypto/tls sends it.
-func hello(t *testing.T) []byte {
-	t.Helper()
+func hello() []byte {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	go func() {
@@ -21,7 +19,7 @@ func hello(t *testing.T) []byte {
 	b := make([]byte, 16<<10)
 	n, err := ours.Read(b)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return b[:n]
 }
@@ -34,18 +32,14 @@ func TestHalfOpenTLS(t *testing.T) {
 	if testing.Short() || underRace {
 		n = 1200 // half of them begin, more than may be under way
 	}
-	var limit syscall.Rlimit
-	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
-	limit.Cur = limit.Max
-	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	if int(limit.Cur) < n+500 {
+	if raiseFiles() < uint64(n+500) {
 		missing(t, "a limit of enough open files")
 	}
 	a, conf := secured(t)
 	s := serve(t, conf+"connection_messages false\n")
 	watch := s.connectTLS("watch", 4, a.clientConfig())
 	before := s.memory()
-	first := hello(t)
+	first := hello()
 	halves := make([]*client, n)
 	var pings []time.Duration
 	for i := range halves {

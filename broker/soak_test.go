@@ -263,14 +263,23 @@ type footprint struct {
 // collected is a line of GODEBUG=gctrace=1.
 var collected = regexp.MustCompile(`^gc \d+ @.*->(\d+) MB, `)
 
-// measure waits for calm and measures. A snapshot being written has files open for a
+// measure measures once it is calm. A snapshot being written has files open for a
 // while: the descriptors are the least of some readings, and where there are more than
 // there were, some more.
 func (s *server) measure(was footprint) footprint {
 	s.t.Helper()
 	w := s.connect("measure", packet.V311, "clean")
 	defer w.conn.Close()
-	f := footprint{heap: s.collect(w), descriptors: s.descriptors()}
+	heap := s.collect(w)
+	f := s.calm(w, was)
+	f.heap = heap
+	return f
+}
+
+// calm waits for calm and measures all but the heap.
+func (s *server) calm(w *client, was footprint) footprint {
+	s.t.Helper()
+	f := footprint{descriptors: s.descriptors()}
 	w.send("SUBSCRIBE 1 $SYS/broker/# qos=0")
 	w.expect("SUBACK 1 00")
 	said, ticks := map[string]string{}, 0
