@@ -75,10 +75,11 @@ func TestPrefix(t *testing.T) {
 		{"too long", true, strings.Repeat("x", 1000), "Time error: "},
 		{"much too long", true, "%99999999d", "Time error: "},
 	} {
-		f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: c.stamp, TimestampFormat: c.format})
-		f.Logf(core.LogInfo, "mosquitto version %s starting", "2.0.11")
-		t.Log(c.name)
-		f.expect("", c.want+"mosquitto version 2.0.11 starting\n")
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t, Options{Stderr: true, Classes: usual, Timestamp: c.stamp, TimestampFormat: c.format})
+			f.Logf(core.LogInfo, "mosquitto version %s starting", "2.0.11")
+			f.expect("", c.want+"mosquitto version 2.0.11 starting\n")
+		})
 	}
 }
 
