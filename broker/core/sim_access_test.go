@@ -90,7 +90,7 @@ func (w *simWorld) mightPublish(m *simMsg, from, to int) bool {
 // routed: nobody can have refused it.
 func (w *simWorld) routed(m *simMsg) bool {
 	m.until = w.step
-	if _, always := w.allowed(m.by, ActionWrite, m.topic, m.start, w.step); !always {
+	if _, always := w.allowed(m.by, ActionWrite, m.topic, m.start, w.step); !always || m.shaky {
 		return false
 	}
 	m.sure = w.step

@@ -11,25 +11,26 @@ import (
 // simClient is a client id, and a client that keeps to the rules: what it did not see
 // acknowledged it sends again, in order, as long as the session lasts.
 type simClient struct {
-	w      *simWorld
-	n      int
-	id     string
-	conn   *simConn // nil while it has none
-	last   *simConn // that it opened
-	out    []*simOut
-	nextID uint16
-	in     map[uint16]*simMsg // QoS 2 messages until their PUBREL
-	seen   map[uint16]*simMsg // QoS 1 and 2 messages that were not acknowledged yet
-	sess   *simSession
-	exist  simTruth // of the session, at the broker
-	tried  bool     // a CONNECT that may have made one, if it was over, was not answered
-	taint  bool     // a CONNECT that may have made another was not answered
-	from   Time     // from which the session may end; simForever while connected
-	to     Time     // by which it surely does
-	least  uint32   // its expiry, in seconds, is between these
-	most   uint32
-	wills  []*simMsg // that may still come
-	given  []*simMsg // up, but may still be on an earlier connection
+	w       *simWorld
+	n       int
+	id      string
+	conn    *simConn // nil while it has none
+	last    *simConn // that it opened
+	out     []*simOut
+	nextID  uint16
+	in      map[uint16]*simMsg // QoS 2 messages until their PUBREL
+	seen    map[uint16]*simMsg // QoS 1 and 2 messages that were not acknowledged yet
+	sess    *simSession
+	exist   simTruth // of the session, at the broker
+	tried   bool     // a CONNECT that may have made one, if it was over, was not answered
+	changed int      // the step of its last change
+	taint   bool     // a CONNECT that may have made another was not answered
+	from    Time     // from which the session may end; simForever while connected
+	to      Time     // by which it surely does
+	least   uint32   // its expiry, in seconds, is between these
+	most    uint32
+	wills   []*simMsg // that may still come
+	given   []*simMsg // up, but may still be on an earlier connection
 }
 
 type simTruth int
@@ -59,6 +60,7 @@ func (c *simClient) connect(d *simDice) {
 	if c.conn != nil {
 		c.lose()
 	}
+	c.changed = w.step
 	c.willsUnsure()
 	w.conns++
 	cn := &simConn{
@@ -141,8 +143,8 @@ func (c *simClient) lose() {
 		return
 	}
 	if cn.expiry == 0 {
-		c.exist = simNo
-		c.sess.over = true
+		c.exist, c.changed = simNo, c.w.step
+		c.sess.end(c.w.step)
 		c.sess.unsure(c.w.step)
 	}
 	c.from, c.to = c.w.now+Time(c.least)*1000, simForever
@@ -181,7 +183,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 		c.refused(cn, p)
 		return
 	}
-	cn.welcome = true
+	cn.welcome, c.changed = true, w.step
 	exist, resumed := c.exist, p.SessionPresent
 	if exist != simNo && c.to < cn.sent {
 		exist = simNo
@@ -205,7 +207,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 	old, loose := c.sess, c.taint || cn.v == packet.V31 && exist == simMaybe
 	switch {
 	case resumed && !loose:
-		old.over = false
+		old.over, old.ended = false, 0
 	case resumed:
 		c.begin()
 		c.sess.loose = true
@@ -259,7 +261,7 @@ func (c *simClient) refused(cn *simConn, p *packet.Packet) {
 // begin is a new session.
 func (c *simClient) begin() {
 	if c.sess != nil {
-		c.sess.over = true
+		c.sess.end(c.w.step)
 		c.sess.unsure(c.w.step)
 	}
 	c.sess = newSimSession(c)

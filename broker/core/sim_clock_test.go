@@ -14,7 +14,7 @@ type simClock struct {
 	latest Time  // the broker's, at its highest
 	clocks []simInstant
 	exact  bool             // the one of them is on the disk as it is
-	handed bool             // the last of them is this broker's
+	life   int              // counts brokers
 	gone   persist.Position // up to which records were handed over
 	onWay  bool             // and were not taken yet
 }
@@ -24,10 +24,12 @@ type simClock struct {
 type simInstant struct {
 	now  Time
 	wall int64
+	step int
+	life int // of which broker
 }
 
 func newSimClock() simClock {
-	return simClock{now: simStart, wall: simStart, latest: simStart, clocks: []simInstant{{0, 0}}}
+	return simClock{now: simStart, wall: simStart, latest: simStart, clocks: []simInstant{{}}}
 }
 
 // goOn has both clocks go on.
@@ -68,15 +70,18 @@ func (w *simWorld) hand() {
 	w.again = w.store.Hand(w.now, w.wall)
 	if !w.onWay && w.b.pos > w.gone && w.again == persist.Never {
 		w.onWay, w.gone = true, w.b.pos
-		w.clocks = append(w.clocks, simInstant{w.now, w.wall})
-		w.exact, w.handed = false, true
+		w.clocks = append(w.clocks, simInstant{w.now, w.wall, w.step, w.life})
+		w.exact = false
 	}
 }
 
-// clockSafe: what was told to the journal is on the disk.
-func (k *simClock) clockSafe() {
-	if k.handed {
-		k.clocks = k.clocks[len(k.clocks)-1:]
+// clockSafe: what was told to the journal up to a step is on the disk.
+func (k *simClock) clockSafe(step int) {
+	for i := len(k.clocks) - 1; i > 0; i-- {
+		if at := k.clocks[i]; at.life == k.life && at.step <= step {
+			k.clocks = k.clocks[i:]
+			return
+		}
 	}
 }
 
@@ -99,7 +104,8 @@ func (w *simWorld) clockFound(at Time) {
 		w.fail("the broker's clock, last %d, goes on at %d with the machine's at %d, after %v", w.now, at, w.wall, w.clocks)
 	}
 	w.say("the broker's clock goes on by %d ms", at-w.now)
-	w.now, w.slept, w.handed, w.onWay = at, at, false, false
+	w.now, w.slept, w.onWay = at, at, false
+	w.life++
 	w.latest = max(w.latest, at)
 }
 

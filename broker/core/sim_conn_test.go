@@ -160,7 +160,7 @@ func (cn *simConn) ping() {
 func (cn *simConn) leave(d *simDice) {
 	c := cn.c
 	p := packet.Packet{Type: packet.Disconnect}
-	cn.left = true
+	cn.left, c.changed = true, c.w.step
 	if cn.v == packet.V5 && d.n(3) == 0 {
 		p.Reason, cn.left = packet.DisconnectWithWill, false
 	}

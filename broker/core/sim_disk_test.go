@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -97,6 +98,18 @@ func (d *simDisk) works() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failing == 0
+}
+
+// lasting says that a loss of power takes nothing of the journal.
+func (d *simDisk) lasting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, f := range d.names {
+		if strings.Contains(name, ".journal.") && (f.synced < len(f.data) || d.durable[name] != f) {
+			return false
+		}
+	}
+	return true
 }
 
 // idle says that no call waits.

@@ -28,6 +28,7 @@ func (w *simWorld) calm() {
 		for !w.disk.idle() {
 			w.disk.let(0)
 			synctest.Wait()
+			w.lasting()
 		}
 		w.turn()
 		for _, c := range w.clients {

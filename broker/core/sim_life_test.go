@@ -24,7 +24,7 @@ func (w *simWorld) start() {
 	w.clockFound(found.Now(w.wall))
 	w.reports = nil
 	w.store = persist.NewStore(persist.Options{
-		Disk: w.disk, Name: "sim.db", Path: "sim.db", Least: 4000,
+		Disk: w.disk, Name: "sim.db", Path: "sim.db", Least: 4000, Sync: w.sync,
 		Report: func(r persist.Report) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -60,6 +60,9 @@ func (w *simWorld) crash(d *simDice) {
 	}
 	w.disk = w.disk.kill(power, d.n)
 	w.store.Close(w.now, w.wall)
+	if power && w.sync != persist.SyncAlways {
+		w.lost()
+	}
 	w.crashed()
 	w.restart(d)
 }
@@ -117,10 +120,10 @@ func (w *simWorld) stop(d *simDice) {
 	w.closeStore()
 	w.disk = w.disk.kill(false, nil)
 	if whole {
-		w.stable = w.step
+		w.stable, w.lasts = w.step, w.step
 		w.clocks = nil
 	}
-	w.clocks, w.exact = append(w.clocks, simInstant{w.now, w.wall}), whole
+	w.clocks, w.exact = append(w.clocks, simInstant{w.now, w.wall, w.step, w.life}), whole
 	for _, c := range w.clients {
 		c.willsStopped(whole)
 	}

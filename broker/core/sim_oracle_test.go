@@ -37,6 +37,7 @@ type simMsg struct {
 	until  int      // and to which; 0: still
 	low    int      // the same from which it has been, if sure says so
 	sure   int      // the step at which it surely was; 0: nobody said so
+	shaky  bool     // a part of its exchange was lost
 	firm   bool     // and that was acknowledged, so it outlives a crash
 	dead   int      // a will that is not to come, since that step
 }
@@ -83,6 +84,8 @@ type simSession struct {
 	got     map[simKey]int // how often it came, but for what was marked a duplicate
 	had     map[*simMsg]bool
 	last    map[simStream]int
+	ended   int  // at that step
+	shaky   bool // a part of what happened to it was lost
 	loose   bool // it may be another than the client takes it for
 	durable bool
 	conns   int
@@ -94,6 +97,13 @@ type simSession struct {
 
 func newSimSession(c *simClient) *simSession {
 	return &simSession{c: c, got: map[simKey]int{}, had: map[*simMsg]bool{}, last: map[simStream]int{}}
+}
+
+func (s *simSession) end(step int) {
+	if s.over = true; s.ended == 0 {
+		s.ended = step
+	}
+	s.unsure(step)
 }
 
 // unsure ends all that is sure of a session.
@@ -162,7 +172,7 @@ func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 	} else {
 		s.got[key]++
 	}
-	if s.loose {
+	if s.loose || s.shaky {
 		return
 	}
 	if !w.cfg.AllowDuplicates {

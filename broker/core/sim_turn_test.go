@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing/synctest"
 	"time"
+
+	"midge/packet"
 )
 
 // turn is one of the loop's.
@@ -36,8 +38,8 @@ func (w *simWorld) hear() {
 		w.b.Synced(r.Safe, r.Err, w.now)
 	}
 	if len(reports) > 0 && w.b.safe == w.b.pos {
-		w.stable = w.step
-		w.clockSafe()
+		w.stable = w.step - 1 // in this step there may be more
+		w.lasting()
 	}
 }
 
@@ -54,14 +56,21 @@ func (w *simWorld) pass(span Time) {
 	}
 	w.goOn(end)
 	w.turn()
-	time.Sleep(time.Duration(w.now-w.slept) * time.Millisecond)
+	rest := w.b.safe == w.b.pos && w.disk.idle() && w.b.down == packet.Success
+	slept := time.Duration(w.now-w.slept) * time.Millisecond
+	time.Sleep(slept)
+	synctest.Wait()
 	w.slept = w.now
+	if rest && slept >= time.Duration(simSync) {
+		w.synced()
+	}
 }
 
 func (w *simWorld) diskGo(d *simDice) {
 	if what := w.disk.let(d.n(8)); what != "" {
 		w.say("the disk does: %s", what)
 		synctest.Wait()
+		w.lasting()
 	}
 }
 

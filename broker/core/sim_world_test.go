@@ -33,7 +33,9 @@ type simWorld struct {
 	fails    bool // the disk may
 	failed   bool // it did, so that clients may be refused
 	stable   int  // all that happened up to this step is safe
-	packets  int  // that clients sent
+	lasts    int  // and up to this one outlasts a loss of power
+	sync     persist.Sync
+	packets  int // that clients sent
 	trace    []string
 	tracing  bool
 	err      error
@@ -110,6 +112,8 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 		w.newRules(d)
 		w.cfg.Access, w.cfg.CheckRetainSource = simAccess{w}, d.n(2) == 0
 	}
+	w.sync = []persist.Sync{persist.SyncAlways, persist.SyncAlways, persist.SyncAlways, simSync, persist.SyncOff}[d.n(5)]
+	w.say("sync after %d ns", w.sync)
 	w.listen("")
 	if d.n(3) == 0 {
 		w.listen(simMount)

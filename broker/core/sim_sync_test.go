@@ -1,0 +1,101 @@
+package core
+
+import (
+	"testing/synctest"
+	"time"
+
+	"midge/persist"
+)
+
+// persistence_sync: where it is not always, what was acknowledged outlasts a crash of
+// the broker, and a loss of power takes what was not synced yet. Whatever it takes came last, so
+// what clients were told before still holds.
+
+// simSync is the time between syncs in worlds that have one.
+const simSync = persist.Sync(2 * time.Second)
+
+// lasting notes how far all is synced.
+func (w *simWorld) lasting() {
+	if w.sync == persist.SyncAlways || w.disk.lasting() {
+		w.lasts = max(w.lasts, w.stable)
+		w.clockSafe(w.lasts)
+	}
+}
+
+// synced judges that all was, in a time in which there was nothing to write.
+func (w *simWorld) synced() {
+	if w.sync != simSync || !w.disk.works() {
+		return
+	}
+	for !w.disk.idle() {
+		w.disk.let(0)
+		synctest.Wait()
+	}
+	if !w.disk.lasting() {
+		w.fail("what was written is not synced after %v", time.Duration(w.sync))
+	}
+	w.lasting()
+}
+
+// lost has the oracle take back what may be lost: all since w.lasts.
+func (w *simWorld) lost() {
+	w.say("what happened since step %d may be lost", w.lasts)
+	for _, m := range w.msgs {
+		m.lose(w.lasts)
+	}
+	for _, s := range w.sessions {
+		s.lose(w.lasts)
+	}
+	for _, c := range w.clients {
+		c.loseMemory(w.lasts)
+	}
+}
+
+func (m *simMsg) lose(since int) {
+	if m.sure > since {
+		m.sure, m.firm = 0, false
+	}
+	if m.dead > since {
+		m.dead = 0
+	}
+	if m.will && m.until > since {
+		m.until = 0
+	}
+}
+
+// lose: subscriptions made since may be gone, those that ended may be back.
+func (s *simSession) lose(since int) {
+	s.shaky = true
+	for _, sub := range s.subs {
+		if sub.sure > since {
+			sub.sure = 0
+		}
+		if sub.mayEnd > since {
+			sub.mayEnd = 0
+		}
+	}
+}
+
+// loseMemory: a session that changed since may be another, or none. What the client knew of
+// exchanges is of no use.
+func (c *simClient) loseMemory(since int) {
+	c.in, c.seen = map[uint16]*simMsg{}, map[uint16]*simMsg{}
+	for _, o := range c.out {
+		o.m.shaky = o.m.shaky || o.released
+	}
+	if c.changed <= since {
+		return
+	}
+	if c.exist != simNo || c.sess != nil {
+		c.exist, c.taint, c.tried = simMaybe, true, true
+		c.least, c.most, c.from, c.to = 0, noExpiry, c.w.now, simForever
+	}
+	for _, m := range c.wills {
+		m.late, m.left.ended = simForever, true
+	}
+	for _, s := range c.w.sessions {
+		if s.c == c && s != c.sess && (s.ended == 0 || s.ended > since) {
+			c.sess.subs = append(c.sess.subs, s.subs...)
+		}
+	}
+}
