@@ -90,6 +90,9 @@ func (w *simWorld) mightPublish(m *simMsg, from, to int) bool {
 // routed: nobody can have refused it.
 func (w *simWorld) routed(m *simMsg) bool {
 	m.until = w.step
+	if w.large(m) {
+		return false
+	}
 	if _, always := w.allowed(m.by, ActionWrite, m.topic, m.start, w.step); !always || m.shaky {
 		return false
 	}
@@ -103,7 +106,7 @@ func (c *simClient) denied(m *simMsg, p *packet.Packet) {
 	switch {
 	case p.Reason == packet.NotAuthorized && always:
 		c.fail("is not authorized to publish %v, and always was", m)
-	case p.Reason != packet.NotAuthorized && !ever && c.conn.v == packet.V5 && !c.w.failed:
+	case p.Reason != packet.NotAuthorized && !ever && c.conn.v == packet.V5 && !c.w.refuses() && !c.w.large(m):
 		c.fail("never might publish %v, and gets %v with reason %d", m, p.Type, p.Reason)
 	}
 }

@@ -30,6 +30,7 @@ type simClient struct {
 	least   uint32   // its expiry, in seconds, is between these
 	most    uint32
 	wills   []*simMsg // that may still come
+	drops   []simDrops
 	given   []*simMsg // up, but may still be on an earlier connection
 }
 
@@ -65,7 +66,7 @@ func (c *simClient) connect(d *simDice) {
 	w.conns++
 	cn := &simConn{
 		c: c, n: w.conns, port: c.port(d), v: []packet.Version{packet.V31, packet.V311, packet.V5}[d.n(3)], room: []int{64 << 10, 64 << 10, 300}[d.n(3)],
-		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, bare: w.step, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
+		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, bare: w.step, begun: w.step, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
 	}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -184,6 +185,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 		return
 	}
 	cn.welcome, c.changed = true, w.step
+	c.dropsEnd(cn.begun)
 	exist, resumed := c.exist, p.SessionPresent
 	if exist != simNo && c.to < cn.sent {
 		exist = simNo
@@ -242,11 +244,11 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 // refused is a CONNACK that says no. Nothing has changed by it, but the client has forgotten
 // its session if it wanted a new one.
 func (c *simClient) refused(cn *simConn, p *packet.Packet) {
-	want := packet.Reason(3)
+	known := c.w.refuses() && p.Reason == 3
 	if cn.v == packet.V5 {
-		want = packet.ServerUnavailable
+		known = c.w.failed && p.Reason == packet.ServerUnavailable || c.w.tight(simLarge) && p.Reason == packet.QuotaExceeded
 	}
-	if !c.w.failed || p.Reason != want {
+	if !known {
 		c.fail("is refused with %d", p.Reason)
 		return
 	}
@@ -260,6 +262,11 @@ func (c *simClient) refused(cn *simConn, p *packet.Packet) {
 
 // begin is a new session.
 func (c *simClient) begin() {
+	for _, s := range c.w.sessions {
+		if s.c == c && s.ended == 0 {
+			s.end(c.w.step)
+		}
+	}
 	if c.sess != nil {
 		c.sess.end(c.w.step)
 		c.sess.unsure(c.w.step)

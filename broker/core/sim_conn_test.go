@@ -26,6 +26,7 @@ type simConn struct {
 	expiry  uint32
 	sent    Time // when CONNECT was
 	clear   Time // when nothing was under way to the client last
+	begun   int  // the step of CONNECT
 	bare    int  // the step of that
 	window  int
 	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
@@ -112,7 +113,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 		}
 		for _, m := range cn.pings[0] {
 			m.came(c.w.now)
-			if m.until = c.w.step; !c.w.failed {
+			if m.until = c.w.step; !c.w.failed && !(m.retain && c.w.tight(simLarge)) {
 				c.w.routed(m)
 			}
 		}
@@ -127,7 +128,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 // CONNECT was too long on its way.
 func (cn *simConn) mayClose() bool {
 	w := cn.c.w
-	return cn.overdue && !cn.welcome || w.failed && (cn.v != packet.V5 || !cn.welcome)
+	return cn.overdue && !cn.welcome || w.refuses() && (cn.v != packet.V5 || !cn.welcome)
 }
 
 func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }

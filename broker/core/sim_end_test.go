@@ -74,7 +74,7 @@ func (w *simWorld) finish() {
 // resume connects a client that goes on with its session.
 func (w *simWorld) resume(c *simClient, i int) {
 	w.conns++
-	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, bare: w.step, brief: noExpiry,
+	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, bare: w.step, begun: w.step, brief: noExpiry,
 		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, expiry: noExpiry, window: 65535}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -131,6 +131,9 @@ func (w *simWorld) bare() {
 	w.calm()
 	if err := (&target{b: w.b}).checkEmpty(); err != nil {
 		w.fail("something is left: %v", err)
+	}
+	if n := w.b.acct.bytes; n != 0 {
+		w.fail("%d bytes of the account are left", n)
 	}
 	if n := w.b.stats.RetainedBytes; n != 0 || w.b.retained.Len() != 0 {
 		w.fail("%d retained bytes are left", n)

@@ -23,6 +23,9 @@ func (w *simWorld) start() {
 	}
 	w.clockFound(found.Now(w.wall))
 	w.reports = nil
+	if w.b != nil {
+		w.most = max(w.most, w.b.acct.most)
+	}
 	w.store = persist.NewStore(persist.Options{
 		Disk: w.disk, Name: "sim.db", Path: "sim.db", Least: 4000, Sync: w.sync,
 		Report: func(r persist.Report) {

@@ -32,6 +32,7 @@ type simMsg struct {
 	late   Time     // and does by then
 	left   *simConn // which leaves it
 	sends  int      // PUBLISH packets
+	size   int      // of its payload
 	start  int      // the step at which it was sent first
 	from   int      // the step from which it may have been routed; 0: not yet
 	until  int      // and to which; 0: still
@@ -126,6 +127,10 @@ func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 		w.fail("%s receives the will %v, which was taken back", c.id, m)
 		return
 	}
+	if w.large(m) {
+		w.fail("%s receives %v, which is too large", c.id, m)
+		return
+	}
 	if !c.mightRead(m.topic, cn.bare) {
 		w.fail("%s receives %v, which it might not read when it was sent", c.id, m)
 		return
@@ -191,7 +196,7 @@ func (w *simWorld) arrived(cn *simConn, m *simMsg, p *packet.Packet) {
 	if s.got[key] > most {
 		w.fail("%s receives %v %d times at QoS %d, and at most %d are in order", c.id, m, s.got[key], p.QoS, most)
 	}
-	if first && !p.Retain && groups == 0 && !m.will && (m.sends == 1 || p.QoS > 0 && w.cfg.MaxQueuedMessages == 0 && !m.brief && s.listened(m)) {
+	if first && !p.Retain && groups == 0 && !m.will && (m.sends == 1 || p.QoS > 0 && len(c.drops) == 0 && !m.brief && s.listened(m)) {
 		at := simStream{m.by, m.topic, m.qos, p.QoS}
 		if s.last[at] > m.n {
 			w.fail("%s receives %v after m%d", c.id, m, s.last[at])
@@ -245,15 +250,12 @@ func (w *simWorld) superseded(m *simMsg, step int) bool {
 // owed is asked in the end, when everything that was under way has come: whoever
 // had a right to a message has it.
 func (w *simWorld) owed() {
-	if w.cfg.MaxQueuedMessages > 0 {
-		return
-	}
 	for _, m := range w.msgs {
 		if m.sure == 0 || w.mayFade(m) || m.clears || !m.firm && !m.will {
 			continue
 		}
 		for _, c := range w.clients {
-			if s := c.sess; c.conn != nil && c.conn.welcome && !s.loose && s.durable && !s.over && !s.blind && !s.had[m] && s.owes(m) && c.alwaysRead(m.topic, m.start) {
+			if s := c.sess; c.conn != nil && c.conn.welcome && !s.loose && s.durable && !s.over && !s.blind && !c.dropped(m) && !s.had[m] && s.owes(m) && c.alwaysRead(m.topic, m.start) {
 				w.fail("%s never received %v of %s, which was acknowledged at step %d", c.id, m, m.by.id, m.sure)
 			}
 		}
@@ -287,7 +289,7 @@ func (w *simWorld) owedShared(m *simMsg) {
 				continue
 			}
 			had = had || g.s.had[m]
-			kept = kept && !g.s.blind && g.s.c.alwaysRead(m.topic, m.start) && g.s.durable && !g.s.over && !g.s.loose && min(m.qos, g.sub.qos()) > 0
+			kept = kept && g.s.c.conn != nil && g.s.c.conn.welcome && !g.s.blind && !g.s.c.dropped(m) && g.s.c.alwaysRead(m.topic, m.start) && g.s.durable && !g.s.over && !g.s.loose && min(m.qos, g.sub.qos()) > 0
 			sure = sure || g.sub.holds(m)
 		}
 		if sure && kept && !had {

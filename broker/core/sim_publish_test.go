@@ -41,7 +41,7 @@ func (cn *simConn) say(d *simDice) {
 	if m.qos < 2 {
 		m.from, m.low = w.step, w.step
 	}
-	m.sends = 1
+	m.sends, m.size = 1, len(p.Payload)
 	if m.qos == 0 {
 		cn.plain, cn.sends = append(cn.plain, m), append(cn.sends, m)
 	} else {
@@ -161,6 +161,10 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 		return
 	}
 	o.m.came(w.now)
+	if w.large(o.m) && cn.v == packet.V5 && o.m.sends == 1 && !o.released {
+		c.fail("gets %v for %v, which is too large", p.Type, o.m)
+		return
+	}
 	if p.Type == packet.Pubrec {
 		o.released = true
 		if o.m.from == 0 {
@@ -176,7 +180,7 @@ func (cn *simConn) acknowledged(p *packet.Packet) {
 // turnedDown is PUBACK or PUBREC that says no: nobody gets the message, unless it was
 // taken when it was sent first.
 func (c *simClient) turnedDown(o *simOut, p *packet.Packet) {
-	if o.released || p.Reason != packet.NotAuthorized && !c.w.failed || p.Reason != packet.NotAuthorized && p.Reason != packet.QuotaExceeded && p.Reason != packet.UnspecifiedError {
+	if o.released || !c.mayRefuse(o.m, p.Reason) {
 		c.fail("gets %v with reason %d", p.Type, p.Reason)
 		return
 	}

@@ -48,6 +48,20 @@ func (cn *simConn) subscribe(d *simDice) {
 	cn.send(&p)
 }
 
+// refusedFilters takes out of ask what was refused, which has changed nothing.
+func (c *simClient) refusedFilters(ask *simAsk, codes []byte) {
+	var refused []*simSub
+	for i, s := range ask.subs {
+		switch packet.Reason(codes[i]) {
+		case packet.QuotaExceeded, packet.UnspecifiedError: // 0x80 is every failure before version 5
+			refused = append(refused, s)
+			codes[i] = s.qos()
+			ask.old = slices.DeleteFunc(ask.old, func(old *simSub) bool { return old.filter == s.filter })
+		}
+	}
+	c.sess.subs = slices.DeleteFunc(c.sess.subs, func(s *simSub) bool { return slices.Contains(refused, s) })
+}
+
 // have are the subscriptions to a filter that may be there.
 func (s *simSession) have(filter string) (out []*simSub) {
 	for _, sub := range s.subs {
@@ -86,10 +100,11 @@ func (cn *simConn) agreed(p *packet.Packet) {
 	}
 	delete(cn.asked, p.ID)
 	cn.c.w.say("%s gets %v %d, %d", cn.c.id, p.Type, p.ID, p.Codes)
-	if cn.c.w.failed && len(p.Codes) > 0 && packet.Reason(p.Codes[0]).Failed() { // all or none
-		s := cn.c.sess
-		s.subs = slices.DeleteFunc(s.subs, func(sub *simSub) bool { return slices.Contains(ask.subs, sub) })
+	if cn.c.w.failed && len(p.Codes) > 0 && packet.Reason(p.Codes[0]) == packet.UnspecifiedError && p.Type == packet.Unsuback {
 		return
+	}
+	if cn.c.w.refuses() && len(p.Codes) == len(ask.subs) {
+		cn.c.refusedFilters(ask, p.Codes)
 	}
 	for _, s := range ask.old {
 		s.mayEnd = cn.c.w.step

@@ -96,6 +96,7 @@ func (c *simClient) loseMemory(since int) {
 	for _, s := range c.w.sessions {
 		if s.c == c && s != c.sess && (s.ended == 0 || s.ended > since) {
 			c.sess.subs = append(c.sess.subs, s.subs...)
+			s.ended = 0 // until the next begins
 		}
 	}
 }

@@ -30,10 +30,11 @@ type simWorld struct {
 	msgs     []*simMsg
 	ops      map[string][]*simMsg // on what a topic retains
 	sessions []*simSession
-	fails    bool // the disk may
-	failed   bool // it did, so that clients may be refused
-	stable   int  // all that happened up to this step is safe
-	lasts    int  // and up to this one outlasts a loss of power
+	most     int64 // the account of earlier brokers, at its highest
+	fails    bool  // the disk may
+	failed   bool  // it did, so that clients may be refused
+	stable   int   // all that happened up to this step is safe
+	lasts    int   // and up to this one outlasts a loss of power
 	sync     persist.Sync
 	packets  int // that clients sent
 	trace    []string
@@ -114,6 +115,7 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 	}
 	w.sync = []persist.Sync{persist.SyncAlways, persist.SyncAlways, persist.SyncAlways, simSync, persist.SyncOff}[d.n(5)]
 	w.say("sync after %d ns", w.sync)
+	w.limits(d)
 	w.listen("")
 	if d.n(3) == 0 {
 		w.listen(simMount)
@@ -136,6 +138,7 @@ type simLog struct{ w *simWorld }
 func (l simLog) Enabled(Class) bool { return l.w.tracing && *simLogs }
 
 func (l simLog) Logf(c Class, format string, args ...any) {
+	l.w.heard(format, args)
 	if l.Enabled(c) {
 		l.w.say("    "+format, args...)
 	}
@@ -165,4 +168,5 @@ func (w *simWorld) check() {
 	if err := w.b.check(); err != nil {
 		w.fail("the broker's state: %v", err)
 	}
+	w.bounded()
 }
