@@ -185,3 +185,22 @@ func TestWillStormAtStop(t *testing.T) {
 		t.Errorf("%d messages, not %d", r.stats.PublishSent-before, clients*heirs)
 	}
 }
+
+// TestReuseSaidOnce: a client that uses its packet identifiers again too early cannot
+// fill the log.
+func TestReuseSaidOnce(t *testing.T) {
+	r := newRig(t, plain())
+	c := r.connect(packet.V311, "c")
+	for i := range 100 {
+		p := c.publishing("q", itoa(i), 2)
+		p.ID = 1
+		c.send(p)
+	}
+	if n := r.logged("Reused message ID 1 from c detected. Clearing from storage."); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	if n := len(c.c.session.incoming); n != 1 {
+		t.Errorf("%d messages are kept", n)
+	}
+	r.bare()
+}

@@ -92,6 +92,7 @@ const (
 	flagBrief                            // its CONNECT asked for a session that ends with it
 	flagMounted                          // its listener has a mount point
 	flagOwed                             // not read, for the recorder has too much to do
+	flagReusing                          // told in the log that it uses an identifier again too early
 	flagPart                             // its packet is not done: Receive is to be given it once more
 )
 

@@ -177,7 +177,10 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 			b.acknowledge(c, p, packet.Success)
 			return nil
 		}
-		b.log.Logf(LogWarning, "Reused message ID %d from %s detected. Clearing from storage.", p.ID, s.id)
+		if c.flags&flagReusing == 0 { // once: each message would be a way to fill a log
+			c.flags |= flagReusing
+			b.log.Logf(LogWarning, "Reused message ID %d from %s detected. Clearing from storage.", p.ID, s.id)
+		}
 		b.unuse(in.msg)
 		b.account(-costIncoming)
 	}
