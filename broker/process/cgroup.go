@@ -27,17 +27,24 @@ func systemCgroups() cgroups {
 }
 
 // HeedMemoryLimit keeps Go's memory below nine tenths of the cgroup's limit: the
-// rest is for what Go does not count, such as its own program. GOMEMLIMIT in the
-// environment has precedence.
-func HeedMemoryLimit() { systemCgroups().heed() }
+// rest is for what Go does not count, such as its own program. With a limit on what the
+// broker's state may take, in bytes and 0 for none, it is also kept below that and a
+// quarter of it and 64 MiB: else as much garbage as there is state could pile up before it
+// is collected. GOMEMLIMIT in the environment has precedence.
+func HeedMemoryLimit(state int64) { systemCgroups().heed(state) }
 
-func (g cgroups) heed() {
+func (g cgroups) heed(state int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	if limit := g.memoryLimit(); limit < math.MaxInt64 {
-		debug.SetMemoryLimit(limit / 10 * 9)
+	limit := g.memoryLimit()
+	if limit < math.MaxInt64 {
+		limit = limit / 10 * 9
 	}
+	if state > 0 && state < 1<<50 {
+		limit = min(limit, state+state/4+64<<20)
+	}
+	debug.SetMemoryLimit(limit)
 }
 
 // memoryLimit is the smallest limit on the memory of this process, in bytes;

@@ -71,18 +71,26 @@ func TestCgroupMemoryLimit(t *testing.T) {
 func TestHeedMemoryLimit(t *testing.T) {
 	was := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(was)
+	debug.SetMemoryLimit(math.MaxInt64)
+	none := fakeCgroups(t, "0::/a\n", nil)
 	limited := fakeCgroups(t, "0::/a\n", map[string]string{"a/memory.max": "1000000000\n"})
 	for _, c := range []struct {
 		name, env string
 		cgroups   cgroups
+		state     int64
 		want      int64
 	}{
-		{"none", "", fakeCgroups(t, "0::/a\n", nil), was},
-		{"the environment's", "1GiB", limited, was},
-		{"the cgroup's", "", limited, 900_000_000},
+		{"none", "", none, 0, math.MaxInt64},
+		{"the environment's", "1GiB", limited, 1000, math.MaxInt64},
+		{"the cgroup's", "", limited, 0, 900_000_000},
+		{"the state's", "", none, 400_000_000, 500_000_000 + 64<<20},
+		{"the lower of both", "", limited, 400_000_000, 500_000_000 + 64<<20},
+		{"the cgroup's is lower", "", limited, 1_000_000_000, 900_000_000},
+		{"a huge one", "", none, math.MaxInt64, math.MaxInt64},
+		{"none any more", "", none, 0, math.MaxInt64},
 	} {
 		t.Setenv("GOMEMLIMIT", c.env)
-		c.cgroups.heed()
+		c.cgroups.heed(c.state)
 		if got := debug.SetMemoryLimit(-1); got != c.want {
 			t.Errorf("%s: %d, not %d", c.name, got, c.want)
 		}
