@@ -49,7 +49,7 @@ type crowd struct {
 
 // crowding is how many of mischiefs begin with connections that are to be there before
 // the others begin.
-const crowding = 3
+const crowding = 5
 
 // mischiefs are what it does, all at once.
 var mischiefs = []struct {
@@ -60,11 +60,11 @@ var mischiefs = []struct {
 	{"unread", (*crowd).unread},
 	{"shares", (*crowd).shares},
 	{"trickle", (*crowd).trickle},
+	{"retained", (*crowd).retained},
 	{"giants", (*crowd).giants},
 	{"halves", (*crowd).halves},
 	{"subscriptions", (*crowd).subscriptions},
 	{"forks", (*crowd).forks},
-	{"retained", (*crowd).retained},
 	{"properties", (*crowd).properties},
 	{"unreleased", (*crowd).unreleased},
 	{"wills", (*crowd).wills},
@@ -186,10 +186,13 @@ var errStopped = errors.New("the crowd is told to stop")
 
 // write gives up when nothing has been taken for a while.
 func (c *foe) write(b []byte) error {
-	if c.k.stop.Load() && !c.last {
+	wait := 500 * time.Millisecond
+	if c.last {
+		wait = patience
+	} else if c.k.stop.Load() {
 		return errStopped
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
+	c.conn.SetWriteDeadline(time.Now().Add(wait))
 	_, err := c.conn.Write(b)
 	return err
 }
@@ -286,14 +289,16 @@ func (k *crowd) trickle() {
 			all = append(all, c)
 		}
 	}
-	for i := 0; !k.stop.Load(); i++ {
-		for _, c := range all {
-			if c.write(connect[i:i+1]) == nil {
-				k.count("trickle", 1)
+	k.around.Go(func() {
+		for i := 0; !k.stop.Load(); i++ {
+			for _, c := range all {
+				if c.write(connect[i:i+1]) == nil {
+					k.count("trickle", 1)
+				}
 			}
+			time.Sleep(time.Second)
 		}
-		time.Sleep(time.Second)
-	}
+	})
 }
 
 // giants announce what is far too large.
@@ -413,7 +418,7 @@ func (k *crowd) forks() {
 
 // unread is a fan-out to many who do not read, and to some who do.
 func (k *crowd) unread() {
-	for i := range k.of(2000) {
+	for i := range k.of(1000) {
 		c := k.meetSmall(4)
 		if c == nil || c.connect(nil) != nil || c.subscribe("fan/#", byte(i%2)) != nil {
 			continue
@@ -446,7 +451,7 @@ func (k *crowd) unread() {
 
 // shares is a group with a great many members, none of which reads.
 func (k *crowd) shares() {
-	for range k.of(2000) {
+	for range k.of(1000) {
 		c := k.meetSmall(5)
 		if c != nil && c.connect(nil) == nil && c.subscribe("$share/g/share/+/#", 1) == nil {
 			k.keep(c)
@@ -481,16 +486,25 @@ func (k *crowd) retained() {
 		if c == nil {
 			return
 		}
-		if c.last = payload == ""; c.connect(nil) == nil {
-			c.swallow()
-			for i := range n {
-				c.write(packet.AppendPublish(nil, 4, 1, fmt.Sprintf("r/%d/%d/%d", i%100, i%10, i), 0, "", payload))
-			}
-			c.write([]byte{0xE0, 0})
-			io.Copy(io.Discard, c.conn)
+		defer c.conn.Close()
+		if c.last = payload == ""; c.connect(nil) != nil {
+			return
 		}
+		for i := range n {
+			c.write(packet.AppendPublish(nil, 4, 1, fmt.Sprintf("r/%d/%d/%d", i%100, i%10, i), 0, "", payload))
+		}
+		c.write([]byte{0xC0, 0})
+		c.skip(1)
 	}
 	store(strings.Repeat("x", 100))
+	k.around.Go(func() {
+		k.asks()
+		store("")
+	})
+}
+
+// asks subscribes to what is retained, again and again.
+func (k *crowd) asks() {
 	filters := []string{"#", "r/#", "+/+/+/#", "r/+/5/+", "+/+/+/1999"}
 	k.many("retained", 4, 4, func(c *foe, i int) error {
 		if err := c.connect(nil); err != nil {
@@ -512,7 +526,6 @@ func (k *crowd) retained() {
 		}
 		return nil
 	})
-	store("")
 }
 
 // properties come by the thousand, to the readers of unread.

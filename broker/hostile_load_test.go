@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -137,7 +136,7 @@ func (s *server) crowd(o orders) *crowded {
 func (k *crowded) leave(t *testing.T) (counts map[string]int) {
 	t.Helper()
 	k.in.Close()
-	late := time.AfterFunc(patience, func() { k.cmd.Process.Signal(syscall.SIGQUIT) })
+	late := time.AfterFunc(patience, func() { k.cmd.Process.Kill() })
 	defer late.Stop()
 	if err := json.NewDecoder(k.out).Decode(&counts); err != nil {
 		t.Fatal(err)
@@ -153,7 +152,7 @@ func (k *crowded) leave(t *testing.T) (counts map[string]int) {
 // loop needs and the pools of those to be used again (32 MiB at most), handshakes of
 // TLS, what clients have sent before their CONNECT was accepted (16 MiB at most), and
 // what the garbage collector has not collected yet.
-const memoryCap = 256 << 20
+const memoryCap = 512 << 20
 
 // siege is a broker and what is to come upon it.
 type siege struct {
