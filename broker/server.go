@@ -225,7 +225,7 @@ func (s *Server) connOf(fd int32) *conn {
 }
 
 // flushMax is how many connections are written in one go, each of which is a system call.
-const flushMax = 256
+const flushMax = 128
 
 // flushAll writes each connection that has output. What that brings about (a
 // queue that refills, a will) is flushed too, up to a bound; core.Next knows of

@@ -97,7 +97,7 @@ type Options struct {
 
 // WorkTurn is what a turn of the caller's loop may do for its clients before those who
 // wait for nothing else but more time have to wait for the next, in units of Broker.Work.
-const WorkTurn = 4 * workMax
+const WorkTurn = 2 * workMax
 
 // Fixed limits, in bytes or numbers.
 const (
