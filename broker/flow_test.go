@@ -73,6 +73,53 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// TestBurstAcknowledged: nor does one that acknowledges, as fast as it can, what comes to
+// it one by one. The publisher has gone before all is delivered.
+func TestBurstAcknowledged(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "")
+	for qos := 1; qos <= 2; qos++ {
+		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
+			s := s.in(t)
+			sub, pub := s.connect("sub", 4, "clean"), s.connect("pub", 4, "clean")
+			sub.send("SUBSCRIBE 1 t qos=2")
+			sub.expect("SUBACK 1 02")
+			const n = 5000
+			var burst, release []byte
+			for i := range n {
+				burst = append(burst, pub.encode(fmt.Sprintf("PUBLISH t '%05d' qos=%d id=%d", i, qos, i+1))...)
+				release = packet.AppendAck(release, 4, packet.Pubrel, uint16(i+1), 0)
+			}
+			if qos == 2 {
+				burst = append(burst, release...)
+			}
+			done := make(chan error, 1)
+			go func() {
+				err := pub.tryWrite(burst)
+				pub.conn.(*net.TCPConn).CloseWrite()
+				done <- err
+			}()
+			for i := 0; i < n; {
+				switch p := sub.next(); {
+				case p.Type == packet.Pubrel:
+					sub.write(packet.AppendAck(nil, 4, packet.Pubcomp, p.ID, 0))
+				case string(p.Payload) != fmt.Sprintf("%05d", i):
+					t.Fatalf("message %d is %v %q", i, p.Type, p.Payload)
+				case p.QoS == 2:
+					i++
+					sub.write(packet.AppendAck(nil, 4, packet.Pubrec, p.ID, 0))
+				default:
+					i++
+					sub.write(packet.AppendAck(nil, 4, packet.Puback, p.ID, 0))
+				}
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // TestManyPacketsInOneWrite: several times the size of the broker's read buffer.
 func TestManyPacketsInOneWrite(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (s *Server) readMax() int { return max(16<<10, s.share*workBytes) }
 func (s *Server) read(c *conn, ready loop.Events, now core.Time) {
 	if c.Paused() {
 		s.watch(c) // not to be woken again
-		if ready&loop.Hangup != 0 {
+		if ready&loop.Hangup != 0 && !c.Crowding() {
 			s.core.Lost(&c.Client, nil, now)
 		}
 		return

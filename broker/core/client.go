@@ -94,6 +94,7 @@ const (
 	flagOwed                             // not read, for the recorder has too much to do
 	flagReusing                          // told in the log that it uses an identifier again too early
 	flagPart                             // its packet is not done: Receive is to be given it once more
+	flagCrowding                         // not read, for it has filled queues, see crowd
 )
 
 // Closed says that the connection is over: write what is pending, once, and
@@ -107,8 +108,15 @@ func (c *Client) Left() bool { return c.flags&flagLeft != 0 }
 func (c *Client) Connected() bool { return c.state == connected }
 
 // Paused says that nothing should be read from the connection before its
-// output has drained, its login is decided, or the recorder has caught up.
-func (c *Client) Paused() bool { return c.flags&(flagPaused|flagParked|flagOwed) != 0 }
+// output has drained, its login is decided, the recorder has caught up, or a
+// subscriber has.
+func (c *Client) Paused() bool {
+	return c.flags&(flagPaused|flagParked|flagOwed|flagCrowding) != 0
+}
+
+// Crowding says that it is paused for a subscriber's sake: for a moment only, in
+// which it is not to be given up even if the other end has gone.
+func (c *Client) Crowding() bool { return c.flags&flagCrowding != 0 }
 
 // More says that Receive stopped early, lest an output overflow or the turn grow
 // long. What it left is to be given to it again.
@@ -128,6 +136,7 @@ type Session struct {
 	subs     int32  // how many subscriptions
 	nextID   uint16 // the last packet identifier given out
 	dropping bool   // told in the log that messages are dropped
+	spilled  bool   // its queue was full, and has been in its fuller half since, see crowd
 	markAt   int32  // the place in Broker.copies of the message in mark
 	mark     uint64 // the last message routed to it, where each client gets one copy
 

@@ -108,6 +108,7 @@ type Broker struct {
 	down    packet.Reason    // why nothing can be recorded, or Success
 	owing   bool             // the recorder has too much to do, see Owing
 	owed    []*Client        // those that are not read meanwhile
+	crowd   crowd            // publishers that wait for subscribers
 	holding []*Client        // clients with held packets
 	freed   []*Client        // the list before, reused
 
@@ -256,10 +257,14 @@ func (b *Broker) Next() Time {
 	if len(b.busy) > 0 || len(b.dirty) > 0 || len(b.remains) > 0 || len(b.lateWills) > 0 {
 		return 0
 	}
-	if d, ok := b.timers.Min(); ok {
-		return d.at
+	next := persist.Never
+	if len(b.crowd.waiting) > 0 {
+		next = b.crowd.at + 1
 	}
-	return persist.Never
+	if d, ok := b.timers.Min(); ok {
+		next = min(next, d.at)
+	}
+	return next
 }
 
 // ticks is how many deadlines one Tick works off, so that no turn grows long.
@@ -284,6 +289,9 @@ func (b *Broker) Tick(now Time) {
 	b.willWork = 0
 	b.publishLate(now)
 	b.clearRemains()
+	if now > b.crowd.at {
+		b.disperse()
+	}
 	b.trim()
 	b.watchLimit()
 	for range ticks {

@@ -47,7 +47,9 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 		b.sendDelivery(c, sub, sh, p, flags, now)
 		return true
 	}
-	return b.enqueue(s, sub, sh, p, flags)
+	took := b.enqueue(s, sub, sh, p, flags)
+	b.queued(s, now)
+	return took
 }
 
 // grantedQoS is the QoS a message goes to a subscriber with: the lower of the
@@ -115,6 +117,7 @@ func (b *Broker) roomFor(s *Session) bool {
 
 func (b *Broker) dropped(s *Session) {
 	b.stats.PublishDropped++
+	s.spilled = true
 	if s.dropping {
 		return
 	}

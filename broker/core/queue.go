@@ -34,6 +34,7 @@ func (d *delivery) size() int {
 type backlog struct {
 	acked queue // QoS 1 and 2
 	plain queue // QoS 0
+	since Time  // when the first had to wait, see crowd
 }
 
 func (w *backlog) len() int {

@@ -32,9 +32,13 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 	}
 	b.work, b.receiving = 0, true
 	c.flags &^= flagMore
+	b.crowd.mine = false
 	decoding := true
 	defer func() {
 		b.receiving = false
+		if b.crowd.mine && c.state == connected {
+			b.wait(c, now)
+		}
 		if decoding {
 			if r := recover(); r != nil {
 				b.fail(c, nil, &fault{cause: causeMalformed, why: fmt.Sprint("decoder failed: ", r)}, now)
@@ -43,7 +47,7 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		}
 	}()
 	for used < len(data) && c.state != closed {
-		if b.work > b.share || len(b.filled) > 0 {
+		if b.work > b.share || len(b.filled) > 0 || b.crowd.mine {
 			c.flags |= flagMore
 			return used, 0
 		}

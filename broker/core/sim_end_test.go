@@ -41,6 +41,9 @@ func (w *simWorld) calm() {
 		if w.err != nil || !busy && w.b.Next() > w.now && w.b.safe == w.b.pos && w.b.down == packet.Success {
 			return
 		}
+		if len(w.b.crowd.waiting) > 0 {
+			w.pass(1) // a publisher goes on then
+		}
 		if !busy {
 			w.pass(1000) // the disk is tried again
 		}
