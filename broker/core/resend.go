@@ -113,12 +113,19 @@ func (t *retrier) due(b *Broker, now Time) {
 	for n < len(r.gone) && Time(r.gone[n].at)+b.cfg.RetryInterval <= now && !c.full() {
 		d := r.gone[n].open(c.session)
 		n++
-		if d != nil {
+		if d != nil && b.mayRepeat(c, d) {
 			b.repeat(c, d, now)
 		}
 	}
 	r.gone = slices.Delete(r.gone, 0, n)
 	b.armResend(c)
+}
+
+// mayRepeat says that c may read what it had already. If not, that stays open: its
+// acknowledgement may come yet.
+func (b *Broker) mayRepeat(c *Client, d *delivery) bool {
+	p := publicationOf(d.msg)
+	return d.released() || b.mayRead(c.session, &p)
 }
 
 // stopResend forgets what was watched.

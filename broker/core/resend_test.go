@@ -22,6 +22,28 @@ func retrying(t *testing.T, v packet.Version, opts ...option) (r *rig, s, p *pee
 	return r, s, p
 }
 
+// TestResendWithoutRight: what the client may not read any more is not sent again, but has
+// its place in the window until it is acknowledged.
+func TestResendWithoutRight(t *testing.T) {
+	r, s, p := retrying(t, packet.V311)
+	cfg := r.cfg
+	cfg.MaxInflightMessages = 1
+	r.Configure(cfg, r.now)
+	s = r.connect(packet.V311, "s2")
+	s.subscribe("#", 1)
+	s.expect("SUBACK id1 [01]")
+	p.say("u", "1", 1)
+	s.expect("PUBLISH u 1 q1 id1")
+	r.rules("topic write #", "topic read v")
+	p.say("v", "2", 1)
+	r.wait(60_000)
+	s.expect()
+	s.ack(packet.Puback, 1)
+	s.expect("PUBLISH v 2 q1 id2")
+	s.ack(packet.Puback, 2)
+	r.bare()
+}
+
 // TestResend: what is not acknowledged is sent again after the interval, and again:
 // PUBLISH with DUP, PUBREL as it was.
 func TestResend(t *testing.T) {
