@@ -66,7 +66,7 @@ func (c *simClient) connect(d *simDice) {
 	w.conns++
 	cn := &simConn{
 		c: c, n: w.conns, port: c.port(d), v: []packet.Version{packet.V31, packet.V311, packet.V5}[d.n(3)], room: []int{64 << 10, 64 << 10, 300}[d.n(3)],
-		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, bare: w.step, begun: w.step, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
+		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, clear: w.now, bare: w.step, begun: w.step, heard: w.now, last: w.now, came: map[uint16]*simMsg{}, brief: noExpiry, clean: d.n(4) == 0, window: 65535,
 	}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
@@ -75,6 +75,8 @@ func (c *simClient) connect(d *simDice) {
 	if !cn.clean {
 		cn.expiry = noExpiry
 	}
+	cn.keepAlive(&p, d)
+	cn.asks = p.Connect.KeepAlive
 	if cn.v == packet.V5 {
 		cn.expiry = []uint32{0, 3, 60, 3600, noExpiry, noExpiry}[d.n(6)]
 		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, cn.expiry)
@@ -125,8 +127,10 @@ func (m *simMsg) payload() string { return fmt.Sprintf("m%d.", m.n) }
 // forget is a client's part of a session that is over.
 func (c *simClient) forget() {
 	for _, o := range c.out {
-		if len(c.w.rules) > 0 && o.m.from == 0 {
-			o.m.from = c.w.step // should the session last, the PUBREL of one that is denied may release it
+		if o.m.qos == 2 && (len(c.w.rules) > 0 || c.w.cfg.MessageSizeLimit > 0) {
+			if o.m.from == 0 {
+				o.m.from = c.w.step // should the session last, the PUBREL of one that is refused may release it
+			}
 			continue
 		}
 		c.given = append(c.given, o.m)
@@ -148,10 +152,18 @@ func (c *simClient) lose() {
 		c.sess.end(c.w.step)
 		c.sess.unsure(c.w.step)
 	}
-	c.from, c.to = c.w.now+Time(c.least)*1000, simForever
+	c.from, c.to = cn.since()+Time(c.least)*1000, simForever
 	if c.least == noExpiry {
 		c.from = simForever
 	}
+}
+
+// since is the time from which the session may be without cn, which is over for the client.
+func (cn *simConn) since() Time {
+	if cn.ended {
+		return min(cn.endedAt, cn.c.w.now)
+	}
+	return cn.c.w.now
 }
 
 // unanswered weighs what a CONNECT that got no CONNACK may have done.
@@ -166,7 +178,7 @@ func (c *simClient) unanswered(cn *simConn) {
 		c.exist = simMaybe
 	}
 	c.least, c.most = min(c.least, cn.expiry), max(c.most, cn.expiry)
-	c.from, c.to = min(c.from, c.w.now+Time(c.least)*1000), simForever
+	c.from, c.to = min(c.from, cn.since()+Time(c.least)*1000), simForever
 }
 
 // ended is told when the broker knows of the end of one of c's connections.
@@ -186,6 +198,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 	}
 	cn.welcome, c.changed = true, w.step
 	c.dropsEnd(cn.begun)
+	cn.serverKeepAlive(cn.asks, p)
 	exist, resumed := c.exist, p.SessionPresent
 	if exist != simNo && c.to < cn.sent {
 		exist = simNo

@@ -19,15 +19,21 @@ type simConn struct {
 	gone    bool   // the client has left it
 	told    bool   // the broker knows that it is over
 	ended   bool   // and is not over itself
-	overdue bool   // it ended when its CONNECT had not come for long
+	overdue bool   // it ended when nothing had come for long
 	welcome bool   // CONNACK came
 	left    bool   // DISCONNECT was sent
 	clean   bool
 	expiry  uint32
-	sent    Time // when CONNECT was
-	clear   Time // when nothing was under way to the client last
-	begun   int  // the step of CONNECT
-	bare    int  // the step of that
+	sent    Time               // when CONNECT was
+	clear   Time               // when nothing was under way to the client last
+	keep    uint16             // seconds
+	asks    uint16             // for that
+	heard   Time               // when a packet came to the broker last
+	last    Time               // and when anything did
+	came    map[uint16]*simMsg // the last message with each packet identifier
+	endedAt Time
+	begun   int // the step of CONNECT
+	bare    int // the step of that
 	window  int
 	open    map[uint16]*simMsg // QoS 1 and 2 messages that it has not acknowledged here
 	owed    []simAnswer
@@ -118,17 +124,21 @@ func (cn *simConn) handle(p *packet.Packet) {
 			}
 		}
 		cn.pings = cn.pings[1:]
+	case packet.Disconnect:
+		if p.Reason != packet.KeepAliveTimeout || !cn.overdue {
+			c.fail("is disconnected with reason %d", p.Reason)
+		}
 	default:
 		c.fail("is sent %v (reason %d)", p.Type, p.Reason)
 	}
 }
 
 // mayClose says that the broker may end the connection because it cannot record what
-// the client wants, which clients before version 5 cannot be told otherwise, or that the
-// CONNECT was too long on its way.
+// the client wants, which clients before version 5 cannot be told otherwise, or that nothing
+// came for too long.
 func (cn *simConn) mayClose() bool {
 	w := cn.c.w
-	return cn.overdue && !cn.welcome || w.refuses() && (cn.v != packet.V5 || !cn.welcome)
+	return cn.overdue || w.refuses() && (cn.v != packet.V5 || !cn.welcome)
 }
 
 func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }

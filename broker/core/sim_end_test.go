@@ -11,6 +11,7 @@ import (
 // calm lets everything come to its end that is under way: all answers are given.
 func (w *simWorld) calm() {
 	w.disk.fail(0)
+	w.pings()
 	for range 2000 {
 		busy := false
 		for _, cn := range slices.Clone(w.order) {
@@ -45,6 +46,7 @@ func (w *simWorld) calm() {
 			w.pass(1) // a publisher goes on then
 		}
 		if !busy {
+			w.pings()
 			w.pass(1000) // the disk is tried again
 		}
 	}
@@ -77,12 +79,14 @@ func (w *simWorld) finish() {
 // resume connects a client that goes on with its session.
 func (w *simWorld) resume(c *simClient, i int) {
 	w.conns++
-	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, bare: w.step, begun: w.step, brief: noExpiry,
+	cn := &simConn{c: c, n: w.conns, v: []packet.Version{packet.V311, packet.V5}[i%2], room: 64 << 10, clear: w.now, bare: w.step, begun: w.step, heard: w.now, last: w.now, came: map[uint16]*simMsg{}, brief: noExpiry,
 		open: map[uint16]*simMsg{}, asked: map[uint16]*simAsk{}, sent: w.now, expiry: noExpiry, window: 65535}
 	if n := w.cfg.MaxInflightMessages; n > 0 {
 		cn.window = n
 	}
+	cn.keep = w.cfg.MaxKeepAlive
 	p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: cn.v, ClientID: []byte(c.id)}}
+	cn.asks, p.Connect.KeepAlive = cn.keep, cn.keep
 	if cn.v == packet.V5 {
 		p.Props.Raw = packet.AppendUint32Property(nil, packet.SessionExpiry, noExpiry)
 	}
@@ -122,7 +126,7 @@ func (w *simWorld) bare() {
 	for _, id := range slices.Sorted(maps.Keys(w.b.sessions)) {
 		c := &Client{Listener: w.listeners[0]}
 		w.b.Open(c, w.now)
-		p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: packet.V311, CleanStart: true, ClientID: []byte(id)}}
+		p := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: packet.V311, CleanStart: true, KeepAlive: w.cfg.MaxKeepAlive, ClientID: []byte(id)}}
 		data := append(p.Append(nil, packet.V311), 0xE0, 0)
 		receiveAll(w.b, c, data, len(data), w.now)
 		w.b.Discard(c)

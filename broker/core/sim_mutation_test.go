@@ -21,15 +21,15 @@ type simMutation struct {
 }
 
 var simMutations = []simMutation{
-	{name: "skip a DUP", seed: 3, hears: func(cn *simConn, p *packet.Packet) {
+	{name: "skip a DUP", seed: 5, hears: func(cn *simConn, p *packet.Packet) {
 		p.Dup = false
 	}},
-	{name: "reuse a packet identifier", seed: 0, hears: func(cn *simConn, p *packet.Packet) {
+	{name: "reuse a packet identifier", seed: 1, hears: func(cn *simConn, p *packet.Packet) {
 		if p.Type == packet.Publish && p.QoS > 0 && len(cn.open) == 2 {
 			p.ID = slices.Min(slices.Collect(maps.Keys(cn.open)))
 		}
 	}},
-	{name: "drop a queue entry on take-over", seed: 61, before: func(w *simWorld, cn *simConn) {
+	{name: "drop a queue entry on take-over", seed: 186, before: func(w *simWorld, cn *simConn) {
 		s := w.b.sessions[cn.c.id]
 		if cn.Connected() || s == nil || s.client == nil || s.waiting == nil || s.waiting.acked.n == 0 {
 			return

@@ -85,6 +85,11 @@ func (cn *simConn) publish(p *packet.Packet) {
 		}
 		return
 	}
+	if cn.retried(m, p) {
+		cn.owe(packet.Packet{Type: [...]packet.Type{1: packet.Puback, 2: packet.Pubrec}[p.QoS], ID: p.ID}, nil)
+		return
+	}
+	cn.came[p.ID] = m
 	if old, used := cn.open[p.ID]; used {
 		c.fail("is sent %v as packet %d, which is still %v", m, p.ID, old)
 		return

@@ -40,6 +40,11 @@ func (w *simWorld) synced() {
 // lost has the oracle take back what may be lost: all since w.lasts.
 func (w *simWorld) lost() {
 	w.say("what happened since step %d may be lost", w.lasts)
+	for _, c := range w.clients {
+		if c.conn != nil {
+			c.lose() // what the broker told before its end, and is still on its way, does not come
+		}
+	}
 	for _, m := range w.msgs {
 		m.lose(w.lasts)
 	}
@@ -58,7 +63,7 @@ func (m *simMsg) lose(since int) {
 	if m.dead > since {
 		m.dead = 0
 	}
-	if m.will && m.until > since {
+	if (m.will || m.qos == 2) && m.until > since { // the broker may have it again, to be released
 		m.until = 0
 	}
 }

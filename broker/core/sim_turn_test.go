@@ -12,6 +12,11 @@ import (
 func (w *simWorld) turn() {
 	w.hear()
 	w.b.Tick(w.now)
+	for _, cn := range w.order {
+		if cn.Paused() {
+			cn.last = w.now
+		}
+	}
 	for _, c := range slices.Clone(w.b.Dirty()) {
 		if cn := w.live[c]; cn != nil {
 			w.flush(cn)
@@ -56,6 +61,7 @@ func (w *simWorld) pass(span Time) {
 	}
 	w.goOn(end)
 	w.turn()
+	w.watch()
 	rest := w.b.safe == w.b.pos && w.disk.idle() && w.b.down == packet.Success
 	slept := time.Duration(w.now-w.slept) * time.Millisecond
 	time.Sleep(slept)

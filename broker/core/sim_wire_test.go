@@ -24,7 +24,11 @@ func (w *simWorld) end(cn *simConn) {
 	delete(w.live, &cn.Client)
 	w.order = slices.DeleteFunc(w.order, func(o *simConn) bool { return o == cn })
 	cn.over()
-	cn.ended, cn.overdue = true, w.now >= cn.sent+connectTimeout
+	due := cn.unwanted()
+	cn.ended, cn.endedAt, cn.overdue = true, w.now, cn.silent(cn.heard)
+	if cn.overdue {
+		cn.willDue(due)
+	}
 	cn.willStarts()
 	if m := cn.will; m != nil && cn.left && len(cn.up) == 0 && cn.Client.Left() {
 		m.dead = w.step
@@ -46,6 +50,12 @@ func (w *simWorld) up(cn *simConn, n int) {
 	cn.up = cn.up[n:]
 	used, _ := receiveAll(w.b, &cn.Client, slices.Clone(cn.tail), n, w.now)
 	cn.tail = cn.tail[used:]
+	if n > 0 {
+		cn.last = w.now
+	}
+	if used > 0 {
+		cn.heard = w.now
+	}
 	if cn.Closed() {
 		cn.willStarts()
 	}

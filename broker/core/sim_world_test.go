@@ -116,6 +116,9 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 	w.sync = []persist.Sync{persist.SyncAlways, persist.SyncAlways, persist.SyncAlways, simSync, persist.SyncOff}[d.n(5)]
 	w.say("sync after %d ns", w.sync)
 	w.limits(d)
+	w.cfg.MaxKeepAlive = []uint16{0, 0, 0, 5}[d.n(4)]
+	w.cfg.RetryInterval = []Time{0, 0, 3000}[d.n(3)]
+	w.say("longest keep alive %d s, retry after %d ms", w.cfg.MaxKeepAlive, w.cfg.RetryInterval)
 	w.listen("")
 	if d.n(3) == 0 {
 		w.listen(simMount)
