@@ -86,9 +86,9 @@ func (w *simWorld) crashed() {
 	for _, m := range w.msgs {
 		if m.sure > w.stable && !m.firm {
 			m.sure = 0
-			if m.will {
-				m.until = 0
-			}
+		}
+		if m.will && m.until > w.stable { // it may come another time
+			m.until = 0
 		}
 		if m.dead > w.stable {
 			m.dead = 0
