@@ -56,8 +56,9 @@ type journal struct {
 
 // save is a snapshot being made.
 type save struct {
-	image *Image
-	stamp Stamp
+	image  *Image
+	stamp  Stamp
+	rising bool // its segment follows nothing that is safe yet
 }
 
 // saved is how that went.
@@ -339,7 +340,7 @@ func (j *journal) save() {
 
 // freeze has the image as it is now written beside all else.
 func (j *journal) freeze(id uint64) {
-	s := &save{j.enc.image.copy(), Stamp{ID: id, Segment: j.number, Now: j.clock.now, Wall: j.clock.wall}}
+	s := &save{j.enc.image.copy(), Stamp{ID: id, Segment: j.number, Now: j.clock.now, Wall: j.clock.wall}, !j.based}
 	j.saving, j.retry = s, nil
 	j.o.Log(Info, fmt.Sprintf("Saving in-memory database to %s.", j.o.Path))
 	o := j.o
@@ -366,7 +367,7 @@ func (j *journal) finish(r saved) {
 	j.saving = nil
 	if r.err != nil {
 		j.unsaved(r.err)
-		if !j.based { // nobody was told that what is in its segment is safe, and nothing can follow it
+		if s.rising { // nobody was told that what is in its segment is safe, and nothing can follow it
 			j.o.Disk.Remove(segmentName(j.o.Name, s.stamp.Segment)) // as well as it can
 		}
 	} else {
