@@ -111,12 +111,12 @@ const (
 	// What a client's packets may cost before others get their turn, in units of a
 	// delivery of QoS 0, which is about 0.1 us; and what costs more than one of those.
 	workMax       = 4096
-	workMin       = 64 // where a great many wait
-	workMessage   = 4  // a message made
-	workRetain    = 8  // stored, or taken away
-	workSubscribe = 16 // and UNSUBSCRIBE, for each filter
-	workControl   = 64 // a request to $CONTROL/, beside its answer
-	cursorBudget  = 64 // retained messages to one session in one go
+	workMin       = 512 // where a great many wait
+	workMessage   = 4   // a message made
+	workRetain    = 8   // stored, or taken away
+	workSubscribe = 16  // and UNSUBSCRIBE, for each filter
+	workControl   = 64  // a request to $CONTROL/, beside its answer
+	cursorBudget  = 64  // retained messages to one session in one go
 
 	workControlBytes = 16 // of such an answer, in bytes for a unit
 )

@@ -110,7 +110,7 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 // Share has Receive stop sooner where n clients are waiting for their turn, and gives
 // what one may do then, in the units of Work.
 func (b *Broker) Share(n int) int {
-	b.share = min(workMax, max(workMin, WorkTurn/max(1, n)))
+	b.share = min(workMax, max(workMin, 4*WorkTurn/max(1, n)))
 	return b.share
 }
 
