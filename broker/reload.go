@@ -58,7 +58,7 @@ func (s *Server) apply(p *plan, now core.Time) {
 	before := s.conf
 	s.conf = p.conf
 	s.log.Configure(logOptions(p.conf, s.options))
-	process.HeedMemoryLimit(p.conf.MemoryLimit)
+	s.heed.again = 0
 	s.core.Configure(coreConfig(p.conf, s.version, p.accesses.away), now)
 	s.db.configure(p.conf, now)
 	s.install(p, now)

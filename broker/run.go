@@ -42,7 +42,7 @@ func Compatible(version string) string { return "2.1.2 (midge " + version + ")" 
 // Run starts the broker and returns the process's exit status when it was told
 // to stop.
 func Run(c *conf.Config, o Options) (status int) {
-	process.HeedMemoryLimit(c.MemoryLimit)
+	process.HeedMemoryLimit(c.MemoryLimit, 0)
 	options := logOptions(c, o)
 	if c.PidFile != "" {
 		if err := writePid(c.PidFile); err != nil {

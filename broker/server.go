@@ -70,10 +70,11 @@ type Server struct {
 	sockets   int                          // connections open
 	again     []*conn                      // had more to do than their share, the first to go on first
 	share     int                          // what one connection may do in this turn
-	spent     int                          // work of this turn, see core.WorkTurn
-	unwritten []*conn                      // have output that was not written in their turn, the newest last
-	closing   []*conn                      // to be closed at the end of the turn
-	starved   bool                         // it was said that descriptors have run out
+	heed      heed
+	spent     int     // work of this turn, see core.WorkTurn
+	unwritten []*conn // have output that was not written in their turn, the newest last
+	closing   []*conn // to be closed at the end of the turn
+	starved   bool    // it was said that descriptors have run out
 
 	buf        []byte // every read goes here first
 	tails      tails  // what is kept of them
@@ -171,6 +172,7 @@ func (s *Server) turn() error {
 	}
 	s.logins.Next()
 	s.core.Tick(now)
+	s.heedMemory(now)
 	s.log.Publish(now)
 	s.hand(now)
 	s.flushAll(now)

@@ -28,12 +28,15 @@ func systemCgroups() cgroups {
 
 // HeedMemoryLimit keeps Go's memory below nine tenths of the cgroup's limit: the
 // rest is for what Go does not count, such as its own program. With a limit on what the
-// broker's state may take, in bytes and 0 for none, it is also kept below that and a
-// quarter of it and 64 MiB: else as much garbage as there is state could pile up before it
-// is collected. GOMEMLIMIT in the environment has precedence.
-func HeedMemoryLimit(state int64) { systemCgroups().heed(state) }
+// broker's state may take, in bytes and 0 for none, it is also kept a little below that,
+// for else as much garbage as there is state could pile up before it is collected; but
+// it is given used, what the state takes now, and a quarter of it and 64 MiB, lest the
+// collector do nothing else. GOMEMLIMIT in the environment has precedence.
+//
+// It may take as long as a collection.
+func HeedMemoryLimit(state, used int64) { systemCgroups().heed(state, used) }
 
-func (g cgroups) heed(state int64) {
+func (g cgroups) heed(state, used int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
@@ -42,7 +45,7 @@ func (g cgroups) heed(state int64) {
 		limit = limit / 10 * 9
 	}
 	if state > 0 && state < 1<<50 {
-		limit = min(limit, state+state/4+64<<20)
+		limit = min(limit, max(state-state/16, used+used/4+64<<20))
 	}
 	debug.SetMemoryLimit(limit)
 }

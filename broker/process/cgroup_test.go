@@ -78,19 +78,22 @@ func TestHeedMemoryLimit(t *testing.T) {
 		name, env string
 		cgroups   cgroups
 		state     int64
+		used      int64
 		want      int64
 	}{
-		{"none", "", none, 0, math.MaxInt64},
-		{"the environment's", "1GiB", limited, 1000, math.MaxInt64},
-		{"the cgroup's", "", limited, 0, 900_000_000},
-		{"the state's", "", none, 400_000_000, 500_000_000 + 64<<20},
-		{"the lower of both", "", limited, 400_000_000, 500_000_000 + 64<<20},
-		{"the cgroup's is lower", "", limited, 1_000_000_000, 900_000_000},
-		{"a huge one", "", none, math.MaxInt64, math.MaxInt64},
-		{"none any more", "", none, 0, math.MaxInt64},
+		{"none", "", none, 0, 1000, math.MaxInt64},
+		{"the environment's", "1GiB", limited, 1000, 0, math.MaxInt64},
+		{"the cgroup's", "", limited, 0, 0, 900_000_000},
+		{"the state's", "", none, 400_000_000, 0, 375_000_000},
+		{"what it uses is more", "", none, 400_000_000, 360_000_000, 450_000_000 + 64<<20},
+		{"the lower of both", "", limited, 400_000_000, 0, 375_000_000},
+		{"the cgroup's is lower", "", limited, 1_000_000_000, 900_000_000, 900_000_000},
+		{"a small one", "", none, 1000, 0, 64 << 20},
+		{"a huge one", "", none, math.MaxInt64, 0, math.MaxInt64},
+		{"none any more", "", none, 0, 0, math.MaxInt64},
 	} {
 		t.Setenv("GOMEMLIMIT", c.env)
-		c.cgroups.heed(c.state)
+		c.cgroups.heed(c.state, c.used)
 		if got := debug.SetMemoryLimit(-1); got != c.want {
 			t.Errorf("%s: %d, not %d", c.name, got, c.want)
 		}
