@@ -18,6 +18,7 @@ type simConn struct {
 	room    int    // bytes that may be under way to the client
 	gone    bool   // the client has left it
 	told    bool   // the broker knows that it is over
+	crashed bool   // the broker has crashed, of which the client has not heard
 	ended   bool   // and is not over itself
 	overdue bool   // it ended when nothing had come for long
 	welcome bool   // CONNACK came
@@ -119,8 +120,8 @@ func (cn *simConn) handle(p *packet.Packet) {
 		}
 		for _, m := range cn.pings[0] {
 			m.came(c.w.now)
-			if m.until = c.w.step; !c.w.failed && !(m.retain && c.w.tight(simLarge)) {
-				c.w.routed(m)
+			if m.until = c.w.step; !c.w.failed && !cn.crashed && !(m.retain && c.w.tight(simLarge)) {
+				c.w.routed(m) // a PINGRESP that comes after a crash says nothing about what is left
 			}
 		}
 		cn.pings = cn.pings[1:]

@@ -61,6 +61,11 @@ func (w *simWorld) crash(d *simDice) {
 		}
 		w.drop(cn)
 	}
+	for _, c := range w.clients {
+		if c.conn != nil {
+			c.conn.crashed = true
+		}
+	}
 	w.disk = w.disk.kill(power, d.n)
 	w.store.Close(w.now, w.wall)
 	if power && w.sync != persist.SyncAlways {
