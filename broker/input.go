@@ -118,7 +118,7 @@ func (s *Server) receive(c *conn, data []byte, fresh int, now core.Time) (used, 
 		work += s.core.Work()
 		s.flushEach(filled[:min(len(filled), flushMax/2)], now) // the others at the turn's end
 		s.core.Settle()
-		if !c.More() || len(filled) == 0 || len(filled) > flushMax/2 || work > s.share {
+		if !c.More() || c.Paused() || len(filled) == 0 || len(filled) > flushMax/2 || work > s.share {
 			break
 		}
 	}
@@ -175,14 +175,11 @@ func (s *Server) turnOf(c *conn, ready loop.Events, now core.Time) {
 }
 
 // goOn has those go on that had more to do than their share: as many as there is time
-// for in a turn, but one at least, and none while there is much to be written.
+// for in a turn, and one while there is much to be written.
 func (s *Server) goOn(now core.Time) {
-	if len(s.unwritten) > flushMax {
-		return
-	}
 	s.share = s.core.Share(1)
 	n := 0
-	for waiting := len(s.again); n < waiting && s.spent <= core.WorkTurn; n++ {
+	for waiting := len(s.again); n < waiting && (n == 0 || s.spent <= core.WorkTurn && len(s.unwritten) <= flushMax); n++ {
 		c := s.again[n]
 		c.marks &^= markListed
 		switch {

@@ -81,7 +81,6 @@ func (b *Broker) finish(c *Client, d *delivery, now Time) {
 	b.take(s, d)
 	if s.hungry() {
 		b.pump(c, now)
-		b.thin(s)
 	}
 }
 

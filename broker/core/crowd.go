@@ -13,7 +13,7 @@ const crowdLive Time = 1_000
 
 // crowd is who waits.
 type crowd struct {
-	at      Time      // the millisecond they wait in
+	at      Time      // the millisecond that the first of them waits in
 	mine    bool      // the client whose bytes are being handled is to wait
 	waiting []*Client // publishers that are not read meanwhile
 	next    []*Client // the list before, reused
@@ -25,10 +25,11 @@ func (b *Broker) crowded(s *Session) bool {
 		b.cfg.MaxQueuedBytes > 0 && s.waiting.bytes() > b.cfg.MaxQueuedBytes/2
 }
 
-// queued has the publisher wait if its message made, or found, a crowd.
-func (b *Broker) queued(s *Session, now Time) {
+// queued has the publisher of p wait if p made, or found, a crowd. One that publishes to
+// itself does not: its acknowledgements come behind what it publishes.
+func (b *Broker) queued(s *Session, p *publication, now Time) {
 	w := s.waiting
-	if w == nil {
+	if w == nil || s == p.from {
 		return
 	}
 	if w.since == 0 {
@@ -42,11 +43,13 @@ func (b *Broker) queued(s *Session, now Time) {
 // wait has c wait.
 func (b *Broker) wait(c *Client, now Time) {
 	c.flags |= flagCrowding
-	b.crowd.at = now
+	if len(b.crowd.waiting) == 0 {
+		b.crowd.at = now
+	}
 	b.crowd.waiting = append(b.crowd.waiting, c)
 }
 
-// thin is called when s has got its queue down by one: perhaps those who wait go on.
+// thin is called when s has got its queue down: perhaps those who wait go on.
 func (b *Broker) thin(s *Session) {
 	if (s.spilled || len(b.crowd.waiting) > 0) && !b.crowded(s) {
 		s.spilled = false

@@ -148,6 +148,76 @@ func TestCrowdOthers(t *testing.T) {
 	r.bare()
 }
 
+// TestCrowdMoment: others who come to wait do not make the first wait longer.
+func TestCrowdMoment(t *testing.T) {
+	r := newRig(t, plain())
+	s := r.connect(packet.V311, "s")
+	s.subscribe("t", 1)
+	r.settle()
+	s.stalled = true
+	first := r.connect(packet.V311, "p")
+	for !first.c.Crowding() {
+		first.say("t", "x", 1)
+	}
+	q := r.connect(packet.V311, "q")
+	r.now++
+	q.say("t", "x", 1)
+	r.settle()
+	if first.c.Crowding() {
+		t.Error("the first waits on")
+	}
+	r.bare()
+}
+
+// TestCrowdAlone: who publishes to itself does not wait for what it can only say later.
+func TestCrowdAlone(t *testing.T) {
+	r := newRig(t, plain())
+	s := r.connect(packet.V311, "s")
+	s.subscribe("t", 1)
+	r.settle()
+	for range 900 {
+		s.say("t", "x", 1)
+	}
+	if s.c.Paused() {
+		t.Error("it waits")
+	}
+	r.bare()
+}
+
+// TestCrowdAgain: a queue that overflowed and was emptied is one to wait for again, also
+// where it is not acknowledgements that empty it.
+func TestCrowdAgain(t *testing.T) {
+	cfg := plain()
+	cfg.MaxInflightMessages = 0
+	r := newRig(t, cfg)
+	p, s := r.connect(packet.V311, "p"), r.connect(packet.V311, "s")
+	s.subscribe("t", 1)
+	r.settle()
+	s.stalled = true
+	for !s.c.session.spilled {
+		p.pour(100, 1, r.tick)
+	}
+	s.flow()
+	if s.c.session.spilled {
+		t.Error("nobody waits for it any more")
+	}
+	r.bare()
+}
+
+// TestCrowdKeepAlive: packets that wait for their turn are a sign of life.
+func TestCrowdKeepAlive(t *testing.T) {
+	for _, mark := range []clientFlags{flagMore, flagCrowding, flagMore | flagPaused} {
+		r := newRig(t, plain())
+		p := r.connect(packet.V311, "p", func(p *packet.Packet) { p.Connect.KeepAlive = 10 })
+		r.settle()
+		p.c.flags |= mark
+		r.wait(16_000)
+		if want := mark&flagPaused != 0; p.closed != want {
+			t.Errorf("flags %b: closed %t", mark, p.closed)
+		}
+	}
+}
+
 // TestCrowdBytes: max_queued_bytes counts as max_queued_messages does.
 func TestCrowdBytes(t *testing.T) {
 	cfg := plain()

@@ -48,7 +48,7 @@ func (b *Broker) deliver(s *Session, sub *persist.Subscription, sh *share, p *pu
 		return true
 	}
 	took := b.enqueue(s, sub, sh, p, flags)
-	b.queued(s, now)
+	b.queued(s, p, now)
 	return took
 }
 
@@ -288,8 +288,9 @@ func (b *Broker) drain(c *Client, now Time) bool {
 	return b.drained(c.session)
 }
 
-// drained gives an empty backlog back.
+// drained is the end of what drain does: an empty backlog is given back.
 func (b *Broker) drained(s *Session) bool {
+	b.thin(s)
 	if s.waiting.len() > 0 {
 		return false
 	}

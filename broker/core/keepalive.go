@@ -50,6 +50,13 @@ func (c *Client) leaveVigil() {
 	c.next, c.link = nil, nil
 }
 
+// kept says that it is not for want of packets that nothing was heard of c: it is not
+// read for the recorder's or a subscriber's sake, or has packets that wait for their turn.
+func (c *Client) kept() bool {
+	return c.Paused() && (c.held != nil || c.flags&flagOwed != 0) ||
+		c.flags&(flagMore|flagCrowding) != 0 && c.flags&(flagPaused|flagParked) == 0
+}
+
 // due looks at one client, so that a great many do not make a turn long.
 func (v *vigil) due(b *Broker, now Time) {
 	at, c := v.timer.at, v.first
@@ -58,8 +65,8 @@ func (v *vigil) due(b *Broker, now Time) {
 		delete(b.vigils, at)
 		return
 	}
-	if c.Paused() && (c.held != nil || c.flags&flagOwed != 0) {
-		c.heard = now // that nothing is read from it is for the recorder's sake
+	if c.kept() {
+		c.heard = now
 	}
 	if now >= c.deadline() && c.Parked() {
 		b.reject(c, c.extra.claim, refuseBusy, now)
