@@ -85,6 +85,9 @@ func (b *Broker) mayWrite(s *Session, name string) bool {
 }
 
 func (b *Broker) permits(s *Session, do Action, name string, number uint64) bool {
+	if do == ActionRead && s.client == nil && s.absence == nil {
+		return false // it has ended, and its subscriptions are still being taken away
+	}
 	r := s.identity().rights
 	if r == nil || r.rules != b.rules {
 		r = b.renew(s)

@@ -126,6 +126,37 @@ func TestEndOfManySubscriptions(t *testing.T) {
 	}
 }
 
+// TestEndOfManyGuarded: with an ACL nobody asks what a session may read that has ended,
+// in whatever way it was subscribed.
+func TestEndOfManyGuarded(t *testing.T) {
+	const n = remainsMin + 10
+	for _, duplicates := range []bool{true, false} {
+		for name, options := range map[string][]option{"anonymous": nil, "user": {user("u")}} {
+			t.Run(name, func(t *testing.T) {
+				cfg := plain()
+				cfg.AllowDuplicates = duplicates
+				r := newRig(t, cfg)
+				r.rules("topic #", "user u", "topic #")
+				c, p := r.connect(packet.V5, "c", options...), r.connect(packet.V5, "p")
+				for i := range n {
+					c.subscribe("f/"+itoa(i), 1)
+				}
+				c.subscribe("$share/g/f/+", 1)
+				c.subscribe("f/#", 1)
+				r.settle()
+				r.Lost(&c.c, nil, r.now)
+				p.say("f/9", "x", 1)
+				p.say("f/9", "x", 1)
+				r.settle()
+				if r.stats.PublishSent != 0 {
+					t.Errorf("%d messages were sent", r.stats.PublishSent)
+				}
+				r.bare()
+			})
+		}
+	}
+}
+
 // TestWillStorm: a great many clients are lost at the same moment, and all their wills
 // go to many: all of them, but not in one turn.
 func TestWillStorm(t *testing.T) {
