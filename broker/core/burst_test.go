@@ -196,6 +196,28 @@ func TestWillStorm(t *testing.T) {
 	}
 }
 
+// TestWillOfManySubscriptions: the will of a durable session that ends among a great
+// many wills is not lost by a crash, however many subscriptions it had.
+func TestWillOfManySubscriptions(t *testing.T) {
+	for _, n := range []int{1, remainsMin + 10} {
+		r := newDurableRig(t)
+		r.reader(packet.V311, "heir", 1).drop()
+		c := r.join(packet.V311, "c", durably, withWill("t/w", "gone", 1, 0))
+		for i := range n {
+			c.subscribe("f/"+itoa(i), 1)
+		}
+		r.sync()
+		r.willWork = WorkTurn + 1
+		d := r.rig.open(packet.V311)
+		again := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: 4, ClientID: []byte("c"), CleanStart: true}}
+		data := again.Append(nil, packet.V311)
+		r.Broker.Receive(&d.c, data, len(data), r.now)
+		if wills := len(r.journal.safe.sessions["heir"].queue); wills != 1 {
+			t.Errorf("%d subscriptions: %d wills are in the journal", n, wills)
+		}
+	}
+}
+
 // TestWillStormAtStop: what was postponed is published when the broker stops.
 func TestWillStormAtStop(t *testing.T) {
 	const clients, heirs = 300, 200

@@ -106,12 +106,13 @@ func (b *Broker) endAbsence(s *Session) {
 
 // endSession is the end of all there is to a session.
 func (b *Broker) endSession(s *Session, now Time) {
+	durable := s.durable()
 	b.endAbsence(s)
 	b.removeSubscriptions(s)
 	b.passOn(s, true, now)
 	switch {
 	case s.will == nil:
-	case b.busyWills() && !s.durable(): // else a crash would lose it
+	case b.busyWills() && !durable: // else a crash would lose it
 		b.postpone(s)
 	default:
 		b.publishWill(s, now)
