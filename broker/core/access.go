@@ -183,6 +183,15 @@ func (r *rights) forget() {
 	}
 }
 
+// dropRights gives back what a session that ends has of rights. Retained messages may
+// keep the rest of its identity.
+func (b *Broker) dropRights(s *Session) {
+	if s.who != nil && s.who.rights != nil {
+		b.account(-s.who.rights.cost())
+		s.who.rights = nil
+	}
+}
+
 // withheld says that s does not get the retained message m: it may not read it, or,
 // with check_retain_source, whoever published it may not any more.
 func (b *Broker) withheld(s *Session, m *message) bool {

@@ -196,6 +196,24 @@ func TestWillStorm(t *testing.T) {
 	}
 }
 
+// TestLateWillGuarded: to ask whether a will that had to wait may be sent leaves nothing.
+func TestLateWillGuarded(t *testing.T) {
+	r := newRig(t, plain())
+	r.rules("topic #")
+	heir := r.connect(packet.V311, "heir")
+	heir.subscribe("w", 0)
+	r.settle()
+	heir.got = nil
+	c := r.connect(packet.V311, "c", withWill("w", "gone", 0, 0))
+	r.willWork = WorkTurn + 1
+	r.Lost(&c.c, nil, r.now)
+	if len(r.lateWills) != 1 {
+		t.Fatalf("%d wills wait", len(r.lateWills))
+	}
+	heir.expect("PUBLISH w gone q0")
+	r.bare()
+}
+
 // TestWillOfManySubscriptions: the will of a durable session that ends among a great
 // many wills is not lost by a crash, however many subscriptions it had.
 func TestWillOfManySubscriptions(t *testing.T) {

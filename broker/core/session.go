@@ -126,11 +126,9 @@ func (b *Broker) endSession(s *Session, now Time) {
 	for _, in := range s.incoming {
 		b.unuse(in.msg)
 	}
+	b.dropRights(s)
 	b.account(-costIncoming*int64(len(s.incoming)) - s.cursors.cost() - s.cost())
 	s.incoming, s.cursors = nil, nil
-	if s.who != nil {
-		s.who.rights = nil // retained messages may keep the rest
-	}
 	delete(b.sessions, s.id)
 	if b.rec != nil && s.relies > 0 {
 		b.record(nil)

@@ -80,6 +80,7 @@ func (b *Broker) publishLate(now Time) {
 		late := &b.lateWills[n]
 		late.session.will = late.will
 		b.publishWill(late.session, now)
+		b.dropRights(late.session) // which were asked for once more
 		b.commit()
 	}
 	b.lateWills = slices.Delete(b.lateWills, 0, n)
