@@ -126,6 +126,56 @@ func TestEndOfManySubscriptions(t *testing.T) {
 	}
 }
 
+// TestEndOfManySessions: what is taken away in one turn is bounded for all that end in
+// it, by themselves or because their client begins anew, and no new session gets what
+// an old one had.
+func TestEndOfManySessions(t *testing.T) {
+	const clients, each = 10, remainsMin/2 - 100
+	for name, taken := range map[string]bool{"lost": false, "taken over": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, plain())
+			var all []*peer
+			for i := range clients {
+				c := r.connect(packet.V311, "c"+itoa(i))
+				for j := range each {
+					c.subscribe("f/"+itoa(j), 0)
+				}
+				all = append(all, c)
+			}
+			p := r.connect(packet.V5, "p")
+			r.settle()
+			begin := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: 4, CleanStart: true}}
+			for i, c := range all {
+				if !taken {
+					r.Lost(&c.c, nil, r.now)
+					continue
+				}
+				begin.Connect.ClientID = []byte("c" + itoa(i))
+				data := begin.Append(nil, packet.V311)
+				r.Receive(&r.open(packet.V311).c, data, len(data), r.now)
+			}
+			if gone := clients*each - r.stats.Subscriptions; gone > remainsMin {
+				t.Errorf("%d went in one turn", gone)
+			}
+			for r.stats.Subscriptions > 0 {
+				before := r.stats.Subscriptions
+				r.turn()
+				if gone := before - r.stats.Subscriptions; gone > remainsTurn || gone == 0 {
+					t.Fatalf("%d went in one turn", gone)
+				}
+				if err := r.check(); err != nil {
+					t.Fatal(err)
+				}
+				p.say("f/1", "x", 0)
+			}
+			if r.stats.PublishSent != 0 {
+				t.Errorf("%d messages were sent", r.stats.PublishSent)
+			}
+			r.bare()
+		})
+	}
+}
+
 // TestEndOfManyGuarded: with an ACL nobody asks what a session may read that has ended,
 // in whatever way it was subscribed.
 func TestEndOfManyGuarded(t *testing.T) {

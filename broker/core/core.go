@@ -63,7 +63,8 @@ type Broker struct {
 
 	lateWills []lateWill      // that were too much for their turn
 	willWork  int             // work of the wills of this turn
-	remains   []remains       // of sessions that ended
+	remains   []*Session      // that ended, and have subscriptions yet
+	removed   int             // subscriptions taken away at once in this turn
 	remaining map[string]bool // their client ids
 
 	index  topic.Index[*Session, *persist.Subscription] // who wants what
@@ -286,7 +287,7 @@ func (b *Broker) Tick(now Time) {
 		}
 	}
 	clear(b.feeding)
-	b.willWork = 0
+	b.willWork, b.removed = 0, 0
 	b.publishLate(now)
 	b.clearRemains()
 	if now > b.crowd.at {
