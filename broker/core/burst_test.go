@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"testing"
 
 	"midge/packet"
@@ -284,6 +285,46 @@ func TestWillOfManySubscriptions(t *testing.T) {
 			t.Errorf("%d subscriptions: %d wills are in the journal", n, wills)
 		}
 	}
+}
+
+// TestWillStormKeepsTime: keep alives and $SYS do not wait for the wills of a great many,
+// and these come in the order of their ends.
+func TestWillStormKeepsTime(t *testing.T) {
+	const clients, heirs = 300, 200
+	cfg := plain()
+	cfg.SysInterval = 10_000
+	r := newRig(t, cfg)
+	var last *peer
+	for i := range heirs {
+		last = r.connect(packet.V311, "heir"+itoa(i))
+		last.subscribe("w", 0)
+	}
+	r.connect(packet.V311, "sys").subscribe("$SYS/broker/uptime", 0)
+	r.connect(packet.V311, "silent", func(p *packet.Packet) { p.Connect.KeepAlive = 1 })
+	var all []*peer
+	for i := range clients {
+		all = append(all, r.connect(packet.V5, "c"+itoa(i), withWill("w", itoa(i), 0, 0)))
+	}
+	last.payloads()
+	for _, c := range all {
+		r.Lost(&c.c, nil, r.now)
+	}
+	r.now += 10_000
+	r.turn()
+	r.turn()
+	if len(r.lateWills) == 0 {
+		t.Fatal("all wills are out")
+	}
+	if r.sessions["silent"] != nil {
+		t.Error("who was silent is still there")
+	}
+	if r.Broker.sys.timer.at <= r.now {
+		t.Error("$SYS waits")
+	}
+	if got := last.payloads(); !slices.Equal(got, numbers(0, clients)) {
+		t.Errorf("%q came", got)
+	}
+	r.bare()
 }
 
 // TestWillStormAtStop: what was postponed is published when the broker stops.

@@ -288,13 +288,18 @@ func (b *Broker) Tick(now Time) {
 	}
 	clear(b.feeding)
 	b.willWork, b.removed = 0, 0
-	b.publishLate(now)
 	b.clearRemains()
 	if now > b.crowd.at {
 		b.disperse()
 	}
 	b.trim()
 	b.watchLimit()
+	b.runTimers(now)
+	b.publishLate(now) // not before, for deadlines are not to wait for it
+}
+
+// runTimers works off deadlines.
+func (b *Broker) runTimers(now Time) {
 	for range ticks {
 		d, ok := b.timers.Min()
 		if !ok || d.at > now || b.busyWills() {
