@@ -92,7 +92,8 @@ func (b *Broker) refusePublish(c *Client, p *packet.Packet) error {
 	return nil
 }
 
-// refuseSubscribe answers a SUBSCRIBE of n filters that cannot be recorded.
+// refuseSubscribe answers a SUBSCRIBE of n filters that cannot be recorded. Those that
+// were before the recorder went down are answered as they were.
 func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet, n int) error {
 	code := byte(subackFailure)
 	switch c.version {
@@ -101,9 +102,7 @@ func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet, n int) error {
 	case packet.V5:
 		code = byte(b.down)
 	}
-	b.codes = b.codes[:0]
-	c.flags &^= flagPart
-	for range n {
+	for b.begin(c); len(b.codes) < n; {
 		b.codes = append(b.codes, code)
 	}
 	b.answer(c, barrier, c.session.relies, packet.AppendSuback(b.scratch[:0], c.version, p.ID, b.codes))
@@ -115,12 +114,14 @@ func (b *Broker) refuseUnsubscribe(c *Client, p *packet.Packet, n int) error {
 	if c.version != packet.V5 {
 		return faultDown
 	}
-	b.codes = b.codes[:0]
-	c.flags &^= flagPart
-	for range n {
+	var needs persist.Position
+	if b.begin(c); len(b.codes) > 0 {
+		needs = c.session.relies
+	}
+	for len(b.codes) < n {
 		b.codes = append(b.codes, byte(packet.UnspecifiedError)) // UNSUBACK has no other that fits
 	}
-	b.answer(c, ordered, 0, packet.AppendUnsuback(b.scratch[:0], c.version, p.ID, b.codes))
+	b.answer(c, ordered, needs, packet.AppendUnsuback(b.scratch[:0], c.version, p.ID, b.codes))
 	return nil
 }
 

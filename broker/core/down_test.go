@@ -80,6 +80,50 @@ func newDownRig(t *testing.T) *durableRig {
 	return r
 }
 
+// TestDownBetweenParts: of a packet with a great many filters those are refused that were
+// not done before the disk was full, and the others are answered as they were.
+func TestDownBetweenParts(t *testing.T) {
+	const n = 1000
+	for _, kind := range []packet.Type{packet.Subscribe, packet.Unsubscribe} {
+		r := newDurableRig(t)
+		c := r.join(packet.V5, "c", durably)
+		was, refused, done := 0, "\x97", func(i int) string { return string(rune(i % 3)) }
+		if kind == packet.Unsubscribe {
+			c.send(filtersOf(packet.Subscribe, n))
+			r.settle()
+			r.sync()
+			was, refused, done = n, "\x80", func(int) string { return "\x00" }
+		}
+		c.got = nil
+		data := filtersOf(kind, n).Append(nil, packet.V5)
+		if used, _ := r.Broker.Receive(&c.c, data, len(data), r.now); used != 0 {
+			t.Fatal("it was done in one part")
+		}
+		made := max(r.stats.Subscriptions, was) - min(r.stats.Subscriptions, was)
+		r.Synced(r.newest-1, syscall.ENOSPC, r.now)
+		c.raw(data)
+		if c.expect(); made == 0 {
+			t.Fatal("the first part did nothing")
+		}
+		r.Synced(r.newest, syscall.ENOSPC, r.now)
+		r.settle()
+		var want string
+		for i := range n {
+			if i < made {
+				want += done(i)
+			} else {
+				want += refused
+			}
+		}
+		if len(c.got) != 1 || c.got[0].codes != want {
+			t.Errorf("%v: %d answers, or wrong codes, after %d filters", kind, len(c.got), made)
+		}
+		if wrong := r.differs(r.Broker); wrong != "" {
+			t.Error(wrong)
+		}
+	}
+}
+
 // TestDownConnect: a session that outlives its connection is not begun, gone on with
 // or ended; one that does not is.
 func TestDownConnect(t *testing.T) {

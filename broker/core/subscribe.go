@@ -77,12 +77,7 @@ func (b *Broker) checkFilters(c *Client, p *packet.Packet, name string, check fu
 // b.codes. It stops when that takes long, and says that it is not done: the client goes
 // on with the same packet in the next turn.
 func (b *Broker) eachFilter(c *Client, p *packet.Packet, one func(filter []byte, options byte) byte) (done bool) {
-	b.codes = b.codes[:0]
-	if c.flags&flagPart != 0 {
-		b.codes = append(b.codes, c.extra.codes...)
-		c.flags &^= flagPart
-		c.extra.codes = nil
-	}
+	b.begin(c)
 	f := p.Filters
 	for range b.codes {
 		f.Next()
@@ -98,6 +93,17 @@ func (b *Broker) eachFilter(c *Client, p *packet.Packet, one func(filter []byte,
 			return false
 		}
 		b.codes = append(b.codes, one(filter, options))
+	}
+}
+
+// begin puts into b.codes those of the filters of the packet that are done: none unless
+// it comes once more.
+func (b *Broker) begin(c *Client) {
+	b.codes = b.codes[:0]
+	if c.flags&flagPart != 0 {
+		b.codes = append(b.codes, c.extra.codes...)
+		c.flags &^= flagPart
+		c.extra.codes = nil
 	}
 }
 
