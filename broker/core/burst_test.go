@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"midge/packet"
+	"midge/persist"
 )
 
 // What one client, or one moment, may ask for and is much: it is done in parts, and
@@ -74,6 +75,34 @@ func TestFloodOfFilters(t *testing.T) {
 		}
 		r.bare()
 	}
+}
+
+// TestPartsDecodedOnce: a packet that is done in parts is decoded and checked in the
+// first only, which is counted as work; what is done in the others is what is left.
+func TestPartsDecodedOnce(t *testing.T) {
+	const n = 9000
+	r := newRig(t, plain())
+	c := r.connect(packet.V5, "c")
+	p := filtersOf(packet.Subscribe, n)
+	p.Props.Raw = packet.AppendVarintProperty(nil, packet.SubscriptionID, 9)
+	data := p.Append(nil, packet.V5)
+	r.Receive(&c.c, data, len(data), r.now)
+	if r.work < n/workChecks {
+		t.Errorf("the check of all is %d of work", r.work)
+	}
+	for used, before := 0, -1; used == 0; before = len(r.packet.Filters.Raw) {
+		used, _ = r.Receive(&c.c, data, 0, r.now)
+		if left := len(r.packet.Filters.Raw); before >= 0 && left >= before {
+			t.Fatalf("%d bytes of filters were looked at after %d", left, before)
+		}
+	}
+	for i := range n {
+		sub, ok := r.subs.Get(&persist.Subscription{ClientID: "c", Filter: "f/" + itoa(i)})
+		if !ok || sub.ID != 9 || sub.Options != byte(i%3) {
+			t.Fatalf("subscription %d is %v", i, sub)
+		}
+	}
+	r.bare()
 }
 
 // TestEndOfManySubscriptions: they match nothing any more at once, go in many turns,

@@ -65,7 +65,22 @@ type extra struct {
 	verdict Verdict // on its login; Pending where there is none
 	rules   uint64  // Broker.rules when it was given
 	asked   Login   // who is to give it, while the client is parked
-	codes   []byte  // of the filters of its packet that are done, see flagPart
+	part    part    // of its packet that is done, see flagPart
+}
+
+// part is what is kept of a SUBSCRIBE or UNSUBSCRIBE that is not done. It was decoded
+// and checked, and is not once more.
+type part struct {
+	codes []byte // of the filters that are done
+	left  int    // bytes of the others, at the packet's end
+	id    uint16 // the packet identifier
+	subID uint32 // Subscription Identifier, 0 without
+}
+
+// resume makes p what is left of the packet with that header and body.
+func (d *part) resume(p *packet.Packet, h packet.Header, body []byte) {
+	p.Type, p.ID = h.Type(), d.id
+	p.Filters = packet.Filters{Raw: body[len(body)-d.left:], Options: p.Type == packet.Subscribe}
 }
 
 // more gives the client's extra, which it has from then on.

@@ -115,6 +115,7 @@ const (
 	workMessage   = 4   // a message made
 	workRetain    = 8   // stored, or taken away
 	workSubscribe = 16  // and UNSUBSCRIBE, for each filter
+	workChecks    = 4   // filters checked for a unit
 	workControl   = 64  // a request to $CONTROL/, beside its answer
 	cursorBudget  = 64  // retained messages to one session in one go
 

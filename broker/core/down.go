@@ -92,9 +92,9 @@ func (b *Broker) refusePublish(c *Client, p *packet.Packet) error {
 	return nil
 }
 
-// refuseSubscribe answers a SUBSCRIBE of n filters that cannot be recorded. Those that
+// refuseSubscribe answers a SUBSCRIBE that cannot be recorded. Those that
 // were before the recorder went down are answered as they were.
-func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet, n int) error {
+func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet) error {
 	code := byte(subackFailure)
 	switch c.version {
 	case packet.V31:
@@ -102,15 +102,14 @@ func (b *Broker) refuseSubscribe(c *Client, p *packet.Packet, n int) error {
 	case packet.V5:
 		code = byte(b.down)
 	}
-	for b.begin(c); len(b.codes) < n; {
-		b.codes = append(b.codes, code)
-	}
+	b.begin(c)
+	b.refuseRest(p, code)
 	b.answer(c, barrier, c.session.relies, packet.AppendSuback(b.scratch[:0], c.version, p.ID, b.codes))
 	return nil
 }
 
 // refuseUnsubscribe likewise.
-func (b *Broker) refuseUnsubscribe(c *Client, p *packet.Packet, n int) error {
+func (b *Broker) refuseUnsubscribe(c *Client, p *packet.Packet) error {
 	if c.version != packet.V5 {
 		return faultDown
 	}
@@ -118,11 +117,19 @@ func (b *Broker) refuseUnsubscribe(c *Client, p *packet.Packet, n int) error {
 	if b.begin(c); len(b.codes) > 0 {
 		needs = c.session.relies
 	}
-	for len(b.codes) < n {
-		b.codes = append(b.codes, byte(packet.UnspecifiedError)) // UNSUBACK has no other that fits
-	}
+	b.refuseRest(p, byte(packet.UnspecifiedError)) // UNSUBACK has no other that fits
 	b.answer(c, ordered, needs, packet.AppendUnsuback(b.scratch[:0], c.version, p.ID, b.codes))
 	return nil
+}
+
+// refuseRest gives code to all filters that are left of a packet.
+func (b *Broker) refuseRest(p *packet.Packet, code byte) {
+	for f := p.Filters; ; {
+		if _, _, ok := f.Next(); !ok {
+			return
+		}
+		b.codes = append(b.codes, code)
+	}
 }
 
 // Owing tells whether the recorder has more to write than it should have. Then a

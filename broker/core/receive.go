@@ -69,7 +69,11 @@ func (b *Broker) Receive(c *Client, data []byte, fresh int, now Time) (used, nee
 		if c.state == opened {
 			p.Connect.Version = 0 // so that it is not an earlier client's when this CONNECT is no good
 		}
-		err = p.Decode(c.version, packet.FromClient, h.First, data[used+h.Size:end])
+		if c.flags&flagPart != 0 && c.state == connected {
+			c.extra.part.resume(p, h, data[used+h.Size:end])
+		} else {
+			err = p.Decode(c.version, packet.FromClient, h.First, data[used+h.Size:end])
+		}
 		if err == nil && c.state == opened && p.Connect.Version == packet.V5 && !h.Shortest() {
 			err = faultLength
 		}

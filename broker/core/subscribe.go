@@ -24,18 +24,19 @@ func answerSize(n int) int {
 // the SUBACK.
 func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 	s := c.session
-	n, err := b.checkFilters(c, p, "SUBSCRIBE", b.checkFilter)
-	if err != nil {
-		return err
-	}
-	if b.down != packet.Success && s.durable() {
-		return b.refuseSubscribe(c, p, n)
-	}
 	var id uint32
-	if p.Props.Has(packet.SubscriptionID) {
+	if c.flags&flagPart != 0 {
+		id = c.extra.part.subID
+	} else if err := b.checkFilters(c, p, "SUBSCRIBE", b.checkFilter); err != nil {
+		return err
+	} else if p.Props.Has(packet.SubscriptionID) {
 		id = p.Props.SubscriptionID
 	}
+	if b.down != packet.Success && s.durable() {
+		return b.refuseSubscribe(c, p)
+	}
 	if !b.eachFilter(c, p, func(filter []byte, options byte) byte { return b.subscribeOne(c, filter, options, id) }) {
+		c.extra.part.subID = id
 		return nil
 	}
 	if b.debug {
@@ -48,48 +49,42 @@ func (b *Broker) subscribe(c *Client, p *packet.Packet, now Time) error {
 	return nil
 }
 
-// checkFilters checks all filters of a packet that comes for the first time, see
-// eachFilter, and counts them.
-func (b *Broker) checkFilters(c *Client, p *packet.Packet, name string, check func(*Client, []byte, byte) error) (n int, err error) {
-	again := c.flags&flagPart != 0
-	if b.debug && !again {
+// checkFilters checks all filters of a packet.
+func (b *Broker) checkFilters(c *Client, p *packet.Packet, name string, check func(*Client, []byte, byte) error) error {
+	if b.debug {
 		b.log.Logf(LogDebug, "Received %s from %s", name, c.session.id)
 	}
+	n := 0
 	for f := p.Filters; ; n++ {
 		filter, options, ok := f.Next()
 		if !ok {
 			break
 		}
-		if again {
-			continue
-		}
 		if err := check(c, filter, options); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	if !again && c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
-		return 0, faultOversize
+	b.work += n / workChecks
+	if c.version == packet.V5 && answerSize(n) > int(c.maxPacket) {
+		return faultOversize
 	}
-	return n, nil
+	return nil
 }
 
 // eachFilter does one filter of the packet after the other and gathers the codes in
 // b.codes. It stops when that takes long, and says that it is not done: the client goes
-// on with the same packet in the next turn.
+// on with what is left of the packet in the next turn.
 func (b *Broker) eachFilter(c *Client, p *packet.Packet, one func(filter []byte, options byte) byte) (done bool) {
 	b.begin(c)
-	f := p.Filters
-	for range b.codes {
-		f.Next()
-	}
-	for {
+	for f := p.Filters; ; {
+		left := len(f.Raw)
 		filter, options, ok := f.Next()
 		if !ok {
 			return true
 		}
 		if b.work > workMax {
 			c.flags |= flagPart
-			c.more().codes = append([]byte(nil), b.codes...)
+			c.more().part = part{codes: append([]byte(nil), b.codes...), left: left, id: p.ID}
 			return false
 		}
 		b.codes = append(b.codes, one(filter, options))
@@ -101,9 +96,9 @@ func (b *Broker) eachFilter(c *Client, p *packet.Packet, one func(filter []byte,
 func (b *Broker) begin(c *Client) {
 	b.codes = b.codes[:0]
 	if c.flags&flagPart != 0 {
-		b.codes = append(b.codes, c.extra.codes...)
+		b.codes = append(b.codes, c.extra.part.codes...)
 		c.flags &^= flagPart
-		c.extra.codes = nil
+		c.extra.part = part{}
 	}
 }
 
@@ -207,12 +202,13 @@ func (b *Broker) countSubscription(rest string, shared bool, n int) {
 // [MQTT-3.10.4-3].
 func (b *Broker) unsubscribe(c *Client, p *packet.Packet, _ Time) error {
 	s := c.session
-	n, err := b.checkFilters(c, p, "UNSUBSCRIBE", checkUnsubscribe)
-	if err != nil {
-		return err
+	if c.flags&flagPart == 0 {
+		if err := b.checkFilters(c, p, "UNSUBSCRIBE", checkUnsubscribe); err != nil {
+			return err
+		}
 	}
 	if b.down != packet.Success && s.durable() {
-		return b.refuseUnsubscribe(c, p, n)
+		return b.refuseUnsubscribe(c, p)
 	}
 	if !b.eachFilter(c, p, func(filter []byte, _ byte) byte { return byte(b.unsubscribeOne(c, filter)) }) {
 		return nil
