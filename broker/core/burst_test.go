@@ -206,6 +206,48 @@ func TestEndOfManySessions(t *testing.T) {
 	}
 }
 
+// TestEndOfManyKeepsPlace: who waits for an old session of its own to be gone is not
+// refused for a stranger who came meanwhile; when it gives up, the place is free.
+func TestEndOfManyKeepsPlace(t *testing.T) {
+	for name, stays := range map[string]bool{"stays": true, "gives up": false} {
+		t.Run(name, func(t *testing.T) {
+			cfg := plain()
+			cfg.MaxClients = 2
+			r := newRig(t, cfg)
+			c := r.connect(packet.V5, "c")
+			r.connect(packet.V5, "p")
+			for i := range remainsMin + 10 {
+				c.subscribe("f/"+itoa(i), 1)
+			}
+			r.settle()
+			begin := packet.Packet{Type: packet.Connect, Connect: packet.ConnectBody{Version: 5, ClientID: []byte("c"), CleanStart: true}}
+			data := begin.Append(nil, packet.V5)
+			d := r.open(packet.V5)
+			if used, _ := r.Receive(&d.c, data, len(data), r.now); used != 0 {
+				t.Fatal("it does not wait")
+			}
+			want := "CONNACK 89"
+			if !stays {
+				r.Lost(&d.c, nil, r.now)
+				want = "CONNACK"
+			}
+			r.dial(packet.V5, "early").expect(want)
+			r.settle()
+			if !stays {
+				r.bare()
+				return
+			}
+			r.dial(packet.V5, "late").expect(want)
+			r.Receive(&d.c, data, 0, r.now)
+			d.expect("CONNACK")
+			if r.expected != 0 {
+				t.Errorf("%d are expected", r.expected)
+			}
+			r.bare()
+		})
+	}
+}
+
 // TestEndOfManyGuarded: with an ACL nobody asks what a session may read that has ended,
 // in whatever way it was subscribed.
 func TestEndOfManyGuarded(t *testing.T) {

@@ -108,7 +108,7 @@ func (b *Broker) connect(c *Client, p *packet.Packet, now Time) error {
 // session, no disk or no memory now, or no answer that it can take.
 func (b *Broker) noRoom(c *Client, id string, p *packet.Packet) *refusal {
 	switch {
-	case b.cfg.MaxClients > 0 && len(b.sessions) >= b.cfg.MaxClients && b.sessions[id] == nil:
+	case b.noPlace(c, id):
 		return refuseClients
 	case b.down != packet.Success && b.connectRecords(id, p):
 		return refuseDown

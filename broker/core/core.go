@@ -66,6 +66,7 @@ type Broker struct {
 	remains   []*Session      // that ended, and have subscriptions yet
 	removed   int             // subscriptions taken away at once in this turn
 	remaining map[string]bool // their client ids
+	expected  int             // clients that wait for these to be gone
 
 	index  topic.Index[*Session, *persist.Subscription] // who wants what
 	shared topic.Index[*share, struct{}]                // shared subscriptions, by the filter behind $share/group/

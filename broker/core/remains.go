@@ -60,9 +60,10 @@ func (b *Broker) clearRemains() {
 }
 
 // waits has a CONNECT wait for what is left of the client's session, or of the one that
-// it does not go on with.
+// it does not go on with. The client keeps a place among max_clients meanwhile: nobody
+// is to take that of its old session.
 func (b *Broker) waits(c *Client, id string, clean bool, now Time) bool {
-	c.flags &^= flagPart
+	b.endWait(c)
 	if s := b.sessions[id]; s != nil && b.endsLater(s) && (clean || !s.durable()) {
 		b.resumeOrEnd(s, clean, now)
 	}
@@ -71,5 +72,22 @@ func (b *Broker) waits(c *Client, id string, clean bool, now Time) bool {
 	}
 	b.stats.Connections--
 	c.flags |= flagPart
+	b.expected++
 	return true
+}
+
+// endWait gives back the place of a client that waited, if it did.
+func (b *Broker) endWait(c *Client) {
+	if c.state == opened && c.flags&flagPart != 0 {
+		c.flags &^= flagPart
+		b.expected--
+	}
+}
+
+// noPlace says that there are max_clients, with those that wait for their sessions.
+func (b *Broker) noPlace(c *Client, id string) bool {
+	if b.cfg.MaxClients == 0 || b.sessions[id] != nil || c.flags&flagPart != 0 {
+		return false
+	}
+	return len(b.sessions)+b.expected >= b.cfg.MaxClients
 }

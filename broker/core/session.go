@@ -28,6 +28,7 @@ func (b *Broker) endConnection(c *Client, why cause) {
 		b.stats.MessagesSent++
 	}
 	c.unpark()
+	b.endWait(c)
 	c.state = closed
 	c.held = nil
 	if why.theirs {
