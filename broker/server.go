@@ -248,6 +248,15 @@ func (s *Server) flushAll(now core.Time) {
 	s.flushOld(len(s.unwritten), now)
 }
 
+// flushLast writes all there is, for there is no next turn: what earlier turns left, and
+// what is new, with what that brings about as in flushAll.
+func (s *Server) flushLast(now core.Time) {
+	s.flushOld(len(s.unwritten), now)
+	for range 4 {
+		s.flushEach(s.core.Dirty(), now)
+	}
+}
+
 // flushSome writes those that came last, who may have waited for nothing but an answer
 // of their own, and those that have waited longest.
 func (s *Server) flushSome(dirty []*core.Client, now core.Time) {
@@ -309,7 +318,7 @@ func (s *Server) shut() {
 		s.stopListening(l)
 	}
 	s.core.Stop(now)
-	s.flushAll(now)
+	s.flushLast(now)
 	s.closeAll()
 	for _, c := range s.conns {
 		if c != nil {
