@@ -149,7 +149,10 @@ func (t *target) Settle(string) error {
 			return err
 		}
 		if len(t.b.dirty) == 0 && t.b.Next() > t.now {
-			return nil
+			if len(t.b.crowd.waiting) == 0 {
+				return nil
+			}
+			t.now++ // who waits for a subscriber goes on
 		}
 		if round > 100_000 {
 			return fmt.Errorf("the broker never comes to rest: next is %d, now %d", t.b.Next(), t.now)
