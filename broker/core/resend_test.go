@@ -25,11 +25,11 @@ func retrying(t *testing.T, v packet.Version, opts ...option) (r *rig, s, p *pee
 // TestResendWithoutRight: what the client may not read any more is not sent again, but has
 // its place in the window until it is acknowledged.
 func TestResendWithoutRight(t *testing.T) {
-	r, s, p := retrying(t, packet.V311)
+	r, _, p := retrying(t, packet.V311)
 	cfg := r.cfg
 	cfg.MaxInflightMessages = 1
 	r.Configure(cfg, r.now)
-	s = r.connect(packet.V311, "s2")
+	s := r.connect(packet.V311, "s2")
 	s.subscribe("#", 1)
 	s.expect("SUBACK id1 [01]")
 	p.say("u", "1", 1)

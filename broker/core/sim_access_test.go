@@ -39,7 +39,10 @@ func (w *simWorld) newRules(d *simDice) {
 	r := &simRules{from: w.step}
 	for do := range r.denies {
 		for range w.clients {
-			r.denies[do] = append(r.denies[do], uint16(d.n(1<<16)&d.n(1<<16)&d.n(1<<16)))
+			few := d.n(1 << 16)
+			few &= d.n(1 << 16)
+			few &= d.n(1 << 16)
+			r.denies[do] = append(r.denies[do], uint16(few))
 		}
 	}
 	w.rules = append(w.rules, r)
