@@ -315,3 +315,35 @@ func TestDefectsOfACL(t *testing.T) {
 		c.lives()
 	})
 }
+
+// TestDefectsOfConfiguration has the classes of options that opened more than they said.
+func TestDefectsOfConfiguration(t *testing.T) {
+	t.Parallel()
+	t.Run("ACL file of the default listener", func(t *testing.T) {
+		s := serve(t, "per_listener_settings true\nbind_address 127.0.0.1\nport {port}\nallow_anonymous true\nacl_file "+
+			aclFile(t, "topic write only")+"\nlistener {second} 127.0.0.1\nallow_anonymous true")
+		for _, tt := range []struct{ port, topic, want string }{
+			{"{port}", "other", "PUBACK 1 rc=87"},
+			{"{port}", "only", "PUBACK 1 rc=10"},
+			{"{second}", "other", "PUBACK 1 rc=10"},
+		} {
+			c := s.dialTo("c", 5, "tcp", s.expand("127.0.0.1:"+tt.port))
+			c.send("CONNECT clean")
+			c.expect("CONNACK 00")
+			c.write(packet.AppendPublish(nil, 5, 1<<1, tt.topic, 1, "", "x"))
+			c.expect(tt.want)
+		}
+	})
+	t.Run("$CONTROL of a bridge", func(t *testing.T) {
+		s := serve(t, "enable_control_api true")
+		for name, answers := range map[string]bool{"": true, " bridge": false} {
+			c := s.connect("c", 4, "clean"+name)
+			c.write(packet.AppendPublish(nil, 4, 0, "$CONTROL/broker/v1", 0, "", `{"commands":[]}`))
+			c.send("PINGREQ")
+			first := c.next()
+			if (first.Type == packet.Publish) != answers {
+				t.Errorf("a client that is%s: %v", name, first.Type)
+			}
+		}
+	})
+}
