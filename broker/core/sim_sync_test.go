@@ -99,9 +99,12 @@ func (c *simClient) loseMemory(since int) {
 		m.late, m.left.ended = simForever, true
 	}
 	for _, s := range c.w.sessions {
-		if s.c == c && s != c.sess && (s.ended == 0 || s.ended > since) {
-			c.sess.subs = append(c.sess.subs, s.subs...)
-			s.ended = 0 // until the next begins
+		if s.c != c || s.ended > 0 && s.ended <= since {
+			continue
 		}
+		if s != c.sess {
+			c.sess.subs = append(c.sess.subs, s.subs...)
+		}
+		s.ended = 0 // until the next begins: its end may be lost as well
 	}
 }
