@@ -429,24 +429,7 @@ func (k *crowd) unread() {
 		k.keep(c)
 		k.count("unread", 1)
 	}
-	k.around.Go(func() {
-		b := bytes.Repeat(packet.AppendPublish(nil, 4, 2, "fan/out", 1, "", strings.Repeat("x", 1000)), 10)
-		k.many("fans", 2, 4, func(c *foe, _ int) error {
-			if err := c.connect(nil); err != nil {
-				return err
-			}
-			for !k.stop.Load() {
-				if err := c.write(b); err != nil {
-					return err
-				}
-				if err := c.skip(10); err != nil {
-					return err
-				}
-				k.count("fanned messages", 10)
-			}
-			return nil
-		})
-	})
+	k.publish("fan/out", "fans", "fanned messages")
 }
 
 // shares is a group with a great many members, none of which reads.
@@ -458,9 +441,14 @@ func (k *crowd) shares() {
 			k.count("shares", 1)
 		}
 	}
+	k.publish("share/a/b", "dealers", "dealt messages")
+}
+
+// publish has a few clients, counted as who, publish to name at QoS 1 as fast as they are answered.
+func (k *crowd) publish(name, who, messages string) {
 	k.around.Go(func() {
-		b := bytes.Repeat(packet.AppendPublish(nil, 4, 2, "share/a/b", 1, "", strings.Repeat("x", 1000)), 10)
-		k.many("dealers", 2, 4, func(c *foe, _ int) error {
+		b := bytes.Repeat(packet.AppendPublish(nil, 4, 2, name, 1, "", strings.Repeat("x", 1000)), 10)
+		k.many(who, 2, 4, func(c *foe, _ int) error {
 			if err := c.connect(nil); err != nil {
 				return err
 			}
@@ -471,7 +459,7 @@ func (k *crowd) shares() {
 				if err := c.skip(10); err != nil {
 					return err
 				}
-				k.count("dealt messages", 10)
+				k.count(messages, 10)
 			}
 			return nil
 		})

@@ -89,7 +89,7 @@ func (s *Server) serve() int {
 
 // work puts the configuration in force and turns the loop, and gives the exit status.
 func (s *Server) work() int {
-	s.reloading = true // one that is asked for now waits
+	s.reloading = true // a SIGHUP waits until the start is done
 	p := s.plan(s.conf)
 	err, done := s.beside(p.prepare)
 	if !done {
