@@ -31,8 +31,9 @@ type simDisk struct {
 
 // simFile is a file's contents.
 type simFile struct {
-	data   []byte
-	synced int // bytes of it
+	data    []byte
+	synced  int  // bytes of it
+	spoiled bool // a call failed
 }
 
 // simCall is one that waits.
@@ -100,16 +101,24 @@ func (d *simDisk) works() bool {
 	return d.failing == 0
 }
 
-// lasting says that a loss of power takes nothing of the journal.
-func (d *simDisk) lasting() bool {
+// unsynced says that a loss of power may take something of the journal, and whether all
+// that is of segments in which something failed: they may not be needed any more.
+func (d *simDisk) unsynced() (some, spoiled bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	spoiled = true
 	for name, f := range d.names {
-		if strings.Contains(name, ".journal.") && (f.synced < len(f.data) || d.durable[name] != f) {
-			return false
+		if isSegment(name) && (f.synced < len(f.data) || d.durable[name] != f) {
+			some, spoiled = true, spoiled && f.spoiled
 		}
 	}
-	return true
+	return some, some && spoiled
+}
+
+// isSegment says that a file is one of the journal's, and not a copy that is kept of one.
+func isSegment(name string) bool {
+	_, number, found := strings.Cut(name, ".journal.")
+	return found && strings.Trim(number, "0123456789") == ""
 }
 
 // idle says that no call waits.
@@ -136,6 +145,21 @@ func (d *simDisk) letAll() {
 func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 	d.mu.Lock()
 	d.dead = true
+	out := d.left(power, dice)
+	d.mu.Unlock()
+	d.letAll()
+	return out
+}
+
+// cut gives the disk that a loss of power would leave now.
+func (d *simDisk) cut(dice func(int) int) *simDisk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.left(true, dice)
+}
+
+// left is what the end of the process leaves.
+func (d *simDisk) left(power bool, dice func(int) int) *simDisk {
 	out := newSimDisk()
 	names := d.names
 	if power {
@@ -154,11 +178,9 @@ func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 		if power && n > f.synced {
 			n = f.synced + dice(n-f.synced+1)
 		}
-		out.names[name] = &simFile{slices.Clone(f.data[:n]), n}
+		out.names[name] = &simFile{data: slices.Clone(f.data[:n]), synced: n}
 	}
 	out.durable = maps.Clone(out.names)
-	d.mu.Unlock()
-	d.letAll()
 	return out
 }
 
@@ -213,12 +235,18 @@ func (d *simDisk) Rename(from, to string) error {
 }
 
 func (d *simDisk) Remove(name string) error {
-	if err := d.enter("remove " + name); err != nil {
-		return err
+	err := d.enter("remove " + name)
+	if err != nil {
+		d.mu.Lock()
 	}
 	defer d.mu.Unlock()
-	if d.names[name] == nil {
+	f := d.names[name]
+	switch {
+	case f == nil:
 		return fs.ErrNotExist
+	case err != nil:
+		f.spoiled = true
+		return err
 	}
 	delete(d.names, name)
 	return nil
@@ -277,15 +305,21 @@ func (h *simHandle) writeHalf(b []byte, err error) (int, error) {
 	if h.disk.dead {
 		return 0, err
 	}
+	h.file.spoiled = true
 	h.file.data = append(h.file.data, b[:len(b)/2]...)
 	return len(b) / 2, err
 }
 
 func (h *simHandle) Sync() error {
-	if err := h.disk.enter("sync " + h.name); err != nil {
-		return err
+	err := h.disk.enter("sync " + h.name)
+	if err != nil {
+		h.disk.mu.Lock()
 	}
 	defer h.disk.mu.Unlock()
+	if err != nil {
+		h.file.spoiled = true
+		return err
+	}
 	h.file.synced = len(h.file.data)
 	return nil
 }

@@ -14,13 +14,33 @@ import (
 // simSync is the time between syncs in worlds that have one.
 const simSync = persist.Sync(2 * time.Second)
 
-// lasting notes how far all is synced.
+// lasting notes how far everything outlasts a loss of power.
 func (w *simWorld) lasting() {
-	if w.sync == persist.SyncAlways || w.disk.lasting() {
-		w.lasts = max(w.lasts, w.stable)
-		w.clockSafe(w.lasts)
+	if w.lasts < w.stable && (w.sync == persist.SyncAlways || w.survives(w.stableAt)) {
+		w.lasts = w.stable
 	}
+	w.clockSafe(w.lasts)
 }
+
+// survives says that a loss of power takes nothing up to a position: all is synced or, where
+// something failed, what the loss may leave has it.
+func (w *simWorld) survives(p persist.Position) bool {
+	some, spoiled := w.disk.unsynced()
+	if !some || !spoiled {
+		return !some
+	}
+	for i := range uint64(simCuts) {
+		d := &simDice{uint64(w.step)<<8 + i}
+		found, err := persist.Recover(w.disk.cut(d.n), "sim.db", nil)
+		if err != nil || found.Image.Position() < p {
+			return false
+		}
+	}
+	return true
+}
+
+// simCuts is how many losses of power are tried to see that none takes anything.
+const simCuts = 5
 
 // synced judges that all was, in a time in which there was nothing to write.
 func (w *simWorld) synced() {
@@ -31,7 +51,7 @@ func (w *simWorld) synced() {
 		w.disk.let(0)
 		synctest.Wait()
 	}
-	if !w.disk.lasting() {
+	if !w.survives(w.b.safe) {
 		w.fail("what was written is not synced after %v", time.Duration(w.sync))
 	}
 	w.lasting()

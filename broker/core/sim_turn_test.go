@@ -43,7 +43,7 @@ func (w *simWorld) hear() {
 		w.b.Synced(r.Safe, r.Err, w.now)
 	}
 	if len(reports) > 0 && w.b.safe == w.b.pos {
-		w.stable = w.step - 1 // in this step there may be more
+		w.stable, w.stableAt = w.step-1, w.b.safe // in this step there may be more
 		w.lasting()
 	}
 }

@@ -34,7 +34,8 @@ type simWorld struct {
 	fails    bool  // the disk may
 	failed   bool  // it did, so that clients may be refused
 	stable   int   // all that happened up to this step is safe
-	lasts    int   // and up to this one outlasts a loss of power
+	stableAt persist.Position
+	lasts    int // and up to this one outlasts a loss of power
 	sync     persist.Sync
 	packets  int // that clients sent
 	trace    []string
