@@ -96,10 +96,14 @@ func TestBusyLoop(t *testing.T) {
 	}
 	watch := s.connectTLS("watch", 4, a.clientConfig())
 	watch.lives()
-	before := s.ticks()
-	time.Sleep(400 * time.Millisecond)
-	if took := s.ticks() - before; took > 15 {
-		t.Errorf("it has taken %d ms of 400", took*10)
+	took, tries := 100, 0
+	for ; took > 15 && tries < 20; tries++ { // at first there are handshakes to answer
+		before := s.ticks()
+		time.Sleep(400 * time.Millisecond)
+		took = s.ticks() - before
+	}
+	if took > 15 {
+		t.Errorf("it takes %d ms of 400, %d times", took*10, tries)
 	}
 	watch.lives()
 }
