@@ -150,14 +150,10 @@ func (l simLog) Logf(c Class, format string, args ...any) {
 
 // run does the actions, and tells what is wrong.
 func (w *simWorld) run(acts []simAct) error {
-	often := 8
-	if len(w.clients) <= 12 {
-		often = 1 // a small state is soon counted
-	}
 	for i := range acts {
 		w.step++
 		w.do(&acts[i])
-		if w.err == nil && (i%often == 0 || w.tracing) {
+		if w.err == nil {
 			w.check()
 		}
 		if w.err != nil {
