@@ -100,10 +100,11 @@ func (b *Broker) tightFor(s *Session, p *packet.Packet, name string) bool {
 	if removes || p.QoS == 0 && !p.Retain {
 		return false
 	}
-	if _, here := s.incoming[p.ID]; here && p.QoS == 2 {
+	if !b.tight(costMessage + int64(len(name)+len(p.Props.Raw)+len(p.Payload))) {
 		return false
 	}
-	return b.tight(costMessage + int64(len(name)+len(p.Props.Raw)+len(p.Payload)))
+	_, here := s.incoming[p.ID]
+	return !here || p.QoS != 2
 }
 
 // rejectPublish refuses a message for want of memory, or of a place to retain it. A client before v5 that wants
