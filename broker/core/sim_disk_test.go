@@ -145,21 +145,21 @@ func (d *simDisk) letAll() {
 func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 	d.mu.Lock()
 	d.dead = true
-	out := d.left(power, dice)
+	out := d.left(power, dice, dice)
 	d.mu.Unlock()
 	d.letAll()
 	return out
 }
 
-// cut gives the disk that a loss of power would leave now.
-func (d *simDisk) cut(dice func(int) int) *simDisk {
+// cut gives the disk that a loss of power would leave now, with no byte that was not synced.
+func (d *simDisk) cut(names func(int) int) *simDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.left(true, dice)
+	return d.left(true, names, func(int) int { return 0 })
 }
 
-// left is what the end of the process leaves.
-func (d *simDisk) left(power bool, dice func(int) int) *simDisk {
+// left is what the end of the process leaves: the dice are for names, and for bytes.
+func (d *simDisk) left(power bool, dice, bytes func(int) int) *simDisk {
 	out := newSimDisk()
 	names := d.names
 	if power {
@@ -176,7 +176,7 @@ func (d *simDisk) left(power bool, dice func(int) int) *simDisk {
 		f := names[name]
 		n := len(f.data)
 		if power && n > f.synced {
-			n = f.synced + dice(n-f.synced+1)
+			n = f.synced + bytes(n-f.synced+1)
 		}
 		out.names[name] = &simFile{data: slices.Clone(f.data[:n]), synced: n}
 	}
