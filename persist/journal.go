@@ -33,7 +33,8 @@ type journal struct {
 	id      uint64   // of the snapshot that is on the disk
 	written Position // the newest record in the open segment
 	safe    Position
-	based   bool // what the open segment follows is safe
+	based   bool      // what the open segment follows is safe
+	from    *Recovery // something of which is still to be put aside, or nil
 	down    error
 	clock   clock // of the newest batch
 	said    clock // in the open segment
@@ -98,11 +99,10 @@ func (j *journal) begin(r *Recovery) {
 	if redo {
 		id = newID()
 	}
-	err := r.setAside(j.o.Disk)
-	if err == nil {
-		err = j.open(id)
+	if len(r.aside)+len(r.copied) > 0 {
+		j.from = r
 	}
-	if err != nil {
+	if err := j.open(id); err != nil {
 		j.fail(err)
 		j.report(false)
 		return
@@ -244,8 +244,23 @@ func (j *journal) settle(err error) {
 	}
 }
 
+// keep puts aside what is to be kept of what was found, before anything replaces it.
+func (j *journal) keep() error {
+	if j.from == nil {
+		return nil
+	}
+	err := j.from.setAside(j.o.Disk)
+	if err == nil {
+		j.from = nil
+	}
+	return err
+}
+
 // open makes the next segment, which is to follow a snapshot.
 func (j *journal) open(snapshot uint64) error {
+	if err := j.keep(); err != nil {
+		return err
+	}
 	s := segment{number: j.next, snapshot: snapshot, first: j.enc.image.at + 1, clock: j.clock}
 	j.next++
 	name := segmentName(j.o.Name, s.number)
@@ -438,7 +453,10 @@ func (j *journal) close(at clock) {
 	j.clock = at // for long there may have been nothing to record
 	j.o.Log(Info, fmt.Sprintf("Saving in-memory database to %s.", j.o.Path))
 	stamp := Stamp{ID: newID(), Segment: j.next, Now: j.clock.now, Wall: j.clock.wall}
-	_, err := SaveSnapshot(j.o.Disk, j.o.Name, j.enc.image, stamp, true)
+	err := j.keep()
+	if err == nil {
+		_, err = SaveSnapshot(j.o.Disk, j.o.Name, j.enc.image, stamp, true)
+	}
 	if err != nil {
 		j.o.Log(Error, fmt.Sprintf("Error during saving in-memory database %s: %v", j.o.Path, err))
 		return

@@ -32,6 +32,7 @@ type Recovery struct {
 	whole    bool           // the snapshot and the segments can be followed by another
 	aside    []moved        // files to be put aside
 	copied   []leftover     // parts of files to be kept
+	chosen   bool           // their new names are free
 }
 
 // Note is a line for the log.
@@ -219,27 +220,42 @@ func (r *Recovery) putAside(name, why string) {
 }
 
 // setAside keeps what could not be read under other names. Nothing that may still
-// be needed is touched, so it can be done again after a crash.
+// be needed is touched, so it can be done again after a crash, and goes on after an error.
 func (r *Recovery) setAside(d Disk) error {
-	if len(r.aside)+len(r.copied) == 0 {
+	if err := r.chooseNames(d); err != nil {
+		return err
+	}
+	for ; len(r.copied) > 0; r.copied = r.copied[1:] {
+		if err := copyFile(d, r.copied[0]); err != nil {
+			d.Remove(r.copied[0].to) // as well as it can
+			return err
+		}
+	}
+	for ; len(r.aside) > 0; r.aside = r.aside[1:] {
+		if err := d.Rename(r.aside[0].from, r.aside[0].to); err != nil {
+			return err
+		}
+	}
+	return d.Sync()
+}
+
+// chooseNames gives everything that is put aside a name that no file has, once.
+func (r *Recovery) chooseNames(d Disk) error {
+	if r.chosen {
 		return nil
 	}
 	names, err := d.List()
 	if err != nil {
 		return err
 	}
-	for _, c := range r.copied {
-		c.to = unused(c.to, names)
-		if err := copyFile(d, c); err != nil {
-			return err
-		}
+	for i := range r.copied {
+		r.copied[i].to = unused(r.copied[i].to, names)
 	}
-	for _, m := range r.aside {
-		if err := d.Rename(m.from, unused(m.to, names)); err != nil {
-			return err
-		}
+	for i := range r.aside {
+		r.aside[i].to = unused(r.aside[i].to, names)
 	}
-	return d.Sync()
+	r.chosen = true
+	return nil
 }
 
 // unused is the name, or, where there is such a file, one with a number behind it.

@@ -1,8 +1,11 @@
 package persist
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -113,6 +116,68 @@ func TestRecoverOdd(t *testing.T) {
 				t.Errorf("kept %q, not %q", kept, c.kept)
 			}
 		})
+	}
+}
+
+// TestRecoverKeeps: what cannot be read is kept whole, and once, whichever calls of the disk
+// fail, before anything replaces it.
+func TestRecoverKeeps(t *testing.T) {
+	odd, _, _, _ := oddDisk(t)
+	for _, c := range []struct {
+		name   string
+		change func(m *memory, segment string) (file string) // that is damaged
+		kept   string
+	}{
+		{"a damaged snapshot", func(m *memory, _ string) string {
+			f := m.names[plantName]
+			f.data = f.data[:len(f.data)-20]
+			return plantName
+		}, plantName + ".damaged"},
+		{"a damaged end", func(m *memory, s string) string {
+			m.names[s].data[segmentHead+200] ^= 1
+			return s
+		}, ".damaged"},
+		{"another's segment", func(m *memory, s string) string {
+			m.names[s].data[20] ^= 1
+			return s
+		}, ".aside"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				disk := odd.now()
+				file := c.change(disk, newestSegment(disk))
+				lost := disk.names[file].data
+				disk.err, disk.failFor, disk.short = syscall.ENOSPC, 1+n%4, true
+				p, err := grow(t, disk, 400, func(o *Options) {
+					disk.failAt = disk.calls + n
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.record()
+				p.awaitSafe()
+				p.end()
+				keeps(t, fmt.Sprintf("call %d fails", n), disk.lose(0), c.kept, lost)
+				if disk.calls < disk.failAt {
+					return
+				}
+			}
+		})
+	}
+}
+
+// keeps fails unless one file, and no more, holds what was lost, or its end.
+func keeps(t *testing.T, what string, disk *memory, name string, lost []byte) {
+	t.Helper()
+	n, whole := 0, false
+	for is, f := range disk.names {
+		if strings.Contains(is, name) {
+			n++
+			whole = whole || len(f.data) > 0 && bytes.HasSuffix(lost, f.data)
+		}
+	}
+	if n != 1 || !whole {
+		t.Errorf("%s: %d files are kept as %s, one of them whole is %t", what, n, name, whole)
 	}
 }
 
