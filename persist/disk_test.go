@@ -127,15 +127,11 @@ func (m *memory) Sync() error {
 }
 
 // kill ends the process that uses the disk, and gives the disk that the next one
-// finds, with all that was written.
+// finds, with all that was written. What was not synced a loss of power still takes.
 func (m *memory) kill() *memory {
 	defer m.lock()()
 	m.dead = true
 	return m.killed()
-}
-
-func (m *memory) killed() *memory {
-	return reborn(m.names, func(n *inode) []byte { return n.data })
 }
 
 // lose is kill with a loss of power: what was not synced is lost, but for the first
@@ -147,12 +143,22 @@ func (m *memory) lose(more int) *memory {
 }
 
 func (m *memory) lost(more int) *memory {
-	return reborn(m.durable, func(n *inode) []byte { return n.data[:min(len(n.data), n.synced+more)] })
+	out := newMemory()
+	for name, n := range m.durable {
+		data := slices.Clone(n.data[:min(len(n.data), n.synced+more)])
+		out.names[name] = &inode{data: data, synced: len(data)}
+	}
+	out.durable = maps.Clone(out.names)
+	return out
 }
 
 // now is a disk like this one at this moment, for another to use.
 func (m *memory) now() *memory {
 	defer m.lock()()
+	return m.killed()
+}
+
+func (m *memory) killed() *memory {
 	out, copies := newMemory(), map[*inode]*inode{}
 	copied := func(names map[string]*inode) map[string]*inode {
 		to := map[string]*inode{}
@@ -165,16 +171,6 @@ func (m *memory) now() *memory {
 		return to
 	}
 	out.names, out.durable = copied(m.names), copied(m.durable)
-	return out
-}
-
-func reborn(names map[string]*inode, left func(*inode) []byte) *memory {
-	out := newMemory()
-	for name, n := range names {
-		data := slices.Clone(left(n))
-		out.names[name] = &inode{data: data, synced: len(data)}
-	}
-	out.durable = maps.Clone(out.names)
 	return out
 }
 

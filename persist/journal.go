@@ -92,8 +92,9 @@ func newJournal(o Options, r *Recovery) *journal {
 }
 
 // begin makes the first segment, and a snapshot where there is none that it could
-// follow, or one that the next start would have more work with.
-func (j *journal) begin(r *Recovery) {
+// follow, or one that the next start would have more work with. It does not, where what was
+// found could not be made safe.
+func (j *journal) begin(r *Recovery, err error) {
 	id := j.id
 	redo := !r.whole || len(r.segments) > 0 || r.snapshot != nil && r.snapshot.damage != nil
 	if redo {
@@ -102,7 +103,10 @@ func (j *journal) begin(r *Recovery) {
 	if len(r.aside)+len(r.copied) > 0 {
 		j.from = r
 	}
-	if err := j.open(id); err != nil {
+	if err == nil {
+		err = j.open(id)
+	}
+	if err != nil {
 		j.fail(err)
 		j.report(false)
 		return

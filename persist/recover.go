@@ -219,6 +219,29 @@ func (r *Recovery) putAside(name, why string) {
 	r.aside = append(r.aside, moved{name, to, why})
 }
 
+// settle makes safe what was read of the journal, and the name of the snapshot. Whoever wrote
+// it may have been killed before it did.
+func (r *Recovery) settle(d Disk) error {
+	if r.Empty() {
+		return nil // and the folder may be missing
+	}
+	for _, s := range r.segments {
+		if err := syncFile(d, s.name); err != nil {
+			return err
+		}
+	}
+	return d.Sync()
+}
+
+func syncFile(d Disk, name string) error {
+	f, err := d.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
 // setAside keeps what could not be read under other names. Nothing that may still
 // be needed is touched, so it can be done again after a crash, and goes on after an error.
 func (r *Recovery) setAside(d Disk) error {

@@ -9,7 +9,7 @@ import (
 
 // Store is the journal as the loop sees it: a Recorder whose changes are written,
 // made safe and put into snapshots on another goroutine. All methods are for the
-// loop's goroutine, and none waits for the disk but Close.
+// loop's goroutine, and none waits for the disk but Start and Close.
 //
 //	loop                                    journal's goroutine
 //	changes of a turn ──▶ batch ──Hand──▶   encode, image, write, sync
@@ -99,12 +99,17 @@ func NewStore(o Options, r *Recovery) *Store {
 	}
 }
 
-// Start begins to write. The image that was recovered is the store's from now on.
+// Start begins to write. The image that was recovered is the store's from now on. It
+// waits until the disk has what was found, of which clients may be told then.
 // What is there to be put aside is, in the background as all else.
 func (s *Store) Start() {
+	err := error(nil)
+	if s.journal.o.Sync != SyncOff {
+		err = s.from.settle(s.journal.o.Disk)
+	}
 	go func() {
 		defer close(s.stopped)
-		s.journal.begin(s.from)
+		s.journal.begin(s.from, err)
 		s.from = nil
 		s.journal.run(s)
 	}()
