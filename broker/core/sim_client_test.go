@@ -168,6 +168,7 @@ func (cn *simConn) since() Time {
 
 // unanswered weighs what a CONNECT that got no CONNACK may have done.
 func (c *simClient) unanswered(cn *simConn) {
+	c.taint = c.taint || c.exist == simYes && c.tried && c.w.now >= c.from // by the one before
 	c.tried = c.tried || cn.expiry > 0
 	switch {
 	case c.exist == simNo && cn.expiry == 0:

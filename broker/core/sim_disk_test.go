@@ -31,9 +31,9 @@ type simDisk struct {
 
 // simFile is a file's contents.
 type simFile struct {
-	data    []byte
-	synced  int  // bytes of it
-	spoiled bool // a call failed
+	data   []byte
+	synced int  // bytes of it
+	old    bool // an earlier broker wrote it, or a call failed
 }
 
 // simCall is one that waits.
@@ -102,17 +102,17 @@ func (d *simDisk) works() bool {
 }
 
 // unsynced says that a loss of power may take something of the journal, and whether all
-// that is of segments in which something failed: they may not be needed any more.
-func (d *simDisk) unsynced() (some, spoiled bool) {
+// that is of segments which may not be needed any more.
+func (d *simDisk) unsynced() (some, old bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	spoiled = true
+	old = true
 	for name, f := range d.names {
 		if isSegment(name) && (f.synced < len(f.data) || d.durable[name] != f) {
-			some, spoiled = true, spoiled && f.spoiled
+			some, old = true, old && f.old
 		}
 	}
-	return some, some && spoiled
+	return some, some && old
 }
 
 // isSegment says that a file is one of the journal's, and not a copy that is kept of one.
@@ -141,11 +141,16 @@ func (d *simDisk) letAll() {
 
 // kill ends the process that uses the disk, and gives the disk that the next one
 // finds. With a loss of power what was not synced is lost, as dice, which gives
-// a number below the one it is given, will have it.
+// a number below the one it is given, will have it; else a later one may take it.
 func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 	d.mu.Lock()
 	d.dead = true
-	out := d.left(power, dice, dice)
+	out := newSimDisk()
+	if power {
+		out.put(d.left(dice), dice)
+	} else {
+		out.take(d)
+	}
 	d.mu.Unlock()
 	d.letAll()
 	return out
@@ -155,33 +160,51 @@ func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 func (d *simDisk) cut(names func(int) int) *simDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.left(true, names, func(int) int { return 0 })
+	out := newSimDisk()
+	out.put(d.left(names), func(int) int { return 0 })
+	return out
 }
 
-// left is what the end of the process leaves: the dice are for names, and for bytes.
-func (d *simDisk) left(power bool, dice, bytes func(int) int) *simDisk {
-	out := newSimDisk()
-	names := d.names
-	if power {
-		names = maps.Clone(d.durable)
-		for _, name := range slices.Sorted(maps.Keys(d.changed())) {
-			if now, there := d.names[name]; dice(2) == 0 {
-				if delete(names, name); there {
-					names[name] = now
-				}
+// left are the names that a loss of power leaves.
+func (d *simDisk) left(dice func(int) int) map[string]*simFile {
+	names := maps.Clone(d.durable)
+	for _, name := range slices.Sorted(maps.Keys(d.changed())) {
+		if now, there := d.names[name]; dice(2) == 0 {
+			if delete(names, name); there {
+				names[name] = now
 			}
 		}
 	}
+	return names
+}
+
+// put makes files of what a loss of power leaves of others.
+func (d *simDisk) put(names map[string]*simFile, dice func(int) int) {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		f := names[name]
 		n := len(f.data)
-		if power && n > f.synced {
-			n = f.synced + bytes(n-f.synced+1)
+		if n > f.synced {
+			n = f.synced + dice(n-f.synced+1)
 		}
-		out.names[name] = &simFile{data: slices.Clone(f.data[:n]), synced: n}
+		d.names[name] = &simFile{data: slices.Clone(f.data[:n]), synced: n, old: true}
 	}
-	out.durable = maps.Clone(out.names)
-	return out
+	d.durable = maps.Clone(d.names)
+}
+
+// take makes a new process's disk of another's.
+func (d *simDisk) take(from *simDisk) {
+	copies := map[*simFile]*simFile{}
+	copied := func(names map[string]*simFile) map[string]*simFile {
+		to := map[string]*simFile{}
+		for name, f := range names {
+			if copies[f] == nil {
+				copies[f] = &simFile{data: slices.Clone(f.data), synced: f.synced, old: true}
+			}
+			to[name] = copies[f]
+		}
+		return to
+	}
+	d.names, d.durable = copied(from.names), copied(from.durable)
 }
 
 // changed are the names that are not as of the folder's last sync.
@@ -245,7 +268,7 @@ func (d *simDisk) Remove(name string) error {
 	case f == nil:
 		return fs.ErrNotExist
 	case err != nil:
-		f.spoiled = true
+		f.old = true
 		return err
 	}
 	delete(d.names, name)
@@ -305,7 +328,7 @@ func (h *simHandle) writeHalf(b []byte, err error) (int, error) {
 	if h.disk.dead {
 		return 0, err
 	}
-	h.file.spoiled = true
+	h.file.old = true
 	h.file.data = append(h.file.data, b[:len(b)/2]...)
 	return len(b) / 2, err
 }
@@ -317,7 +340,7 @@ func (h *simHandle) Sync() error {
 	}
 	defer h.disk.mu.Unlock()
 	if err != nil {
-		h.file.spoiled = true
+		h.file.old = true
 		return err
 	}
 	h.file.synced = len(h.file.data)

@@ -47,7 +47,7 @@ func (w *simWorld) start() {
 	w.b.free.messages.spoil = spoil
 	w.b.Restore(found.Image, w.now)
 	w.gone = found.Image.Position()
-	w.store.Start()
+	w.whole(w.store.Start)
 	synctest.Wait()
 }
 
@@ -125,7 +125,7 @@ func (w *simWorld) stop(d *simDice) {
 		w.drop(cn)
 	}
 	whole := w.disk.works()
-	w.closeStore()
+	w.whole(func() { w.store.Close(w.now, w.wall) })
 	w.disk = w.disk.kill(false, nil)
 	if whole {
 		w.stable, w.lasts = w.step, w.step
@@ -139,11 +139,11 @@ func (w *simWorld) stop(d *simDice) {
 	w.restart(d)
 }
 
-// closeStore ends the store as it ends by itself; the calls of the disk come one by one.
-func (w *simWorld) closeStore() {
+// whole does something that waits for the disk; its calls come one by one.
+func (w *simWorld) whole(do func()) {
 	over := make(chan struct{})
 	go func() {
-		w.store.Close(w.now, w.wall)
+		do()
 		close(over)
 	}()
 	for {

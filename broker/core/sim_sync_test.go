@@ -25,8 +25,8 @@ func (w *simWorld) lasting() {
 // survives says that a loss of power takes nothing up to a position: all is synced or, where
 // something failed, what the loss may leave has it.
 func (w *simWorld) survives(p persist.Position) bool {
-	some, spoiled := w.disk.unsynced()
-	if !some || !spoiled {
+	some, old := w.disk.unsynced()
+	if !some || !old {
 		return !some
 	}
 	for i := range uint64(simCuts) {
