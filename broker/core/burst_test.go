@@ -437,3 +437,73 @@ func TestReuseSaidOnce(t *testing.T) {
 	}
 	r.bare()
 }
+
+// TestEstateOfMember: what a member of a group leaves, tens of thousands of messages that
+// may be offered to a great many others, does not make a turn long. When it has ended the
+// others get all that they can take; when it is only away the rest stays with it.
+func TestEstateOfMember(t *testing.T) {
+	const messages, members = 3 * estateTurn, 100
+	for _, durable := range []bool{false, true} {
+		for _, small := range []bool{false, true} {
+			cfg := plain()
+			cfg.MaxQueuedMessages = 0
+			r := newRig(t, cfg)
+			p := r.connect(packet.V5, "p")
+			p.auto = true
+			opts := []option{receiveMaximum(65535)}
+			if durable {
+				opts = append(opts, durably)
+			}
+			c := r.connect(packet.V5, "c", opts...)
+			c.subscribe("$share/g/t/#", 1)
+			for i := range messages {
+				p.say("t/"+itoa(i), "x", 1)
+			}
+			r.settle()
+			heir := r.connect(packet.V5, "heir", receiveMaximum(65535))
+			heir.subscribe("$share/g/t/#", 1)
+			for i := range members {
+				size := uint32(9) // too small for any of the messages
+				if !small {
+					size = 100
+				}
+				r.connect(packet.V5, "m"+itoa(i), receiveMaximum(1), maxPacketSize(size)).subscribe("$share/g/t/#", 1)
+			}
+			if small {
+				heir.unsubscribe("$share/g/t/#")
+			}
+			r.settle()
+			before, most := r.passed, 0
+			r.passed = 0
+			r.Lost(&c.c, nil, r.now)
+			most = max(before, r.passed)
+			for r.Next() <= r.now {
+				r.turn()
+				most = max(most, r.passed)
+			}
+			if most > estateTurn+3*(members+2)+1 {
+				t.Errorf("durable %v, small %v: %d offers in one turn", durable, small, most)
+			}
+			queued := r.stats.Queued
+			switch {
+			case small && !durable && queued != 0:
+				t.Errorf("%d messages are left of those that nobody could take", queued)
+			case !(small && !durable) && queued != messages:
+				t.Errorf("durable %v, small %v: %d messages are left, not %d", durable, small, queued, messages)
+			case !small && durable && r.sessions["c"].window.n == messages:
+				t.Error("nothing was handed on")
+			}
+			if durable { // ended by its clean start
+				r.dial(packet.V5, "c")
+				r.settle()
+				if n := r.stats.Queued; small && n != 0 || !small && n != messages {
+					t.Errorf("small %v: %d messages are left at its end", small, n)
+				}
+			}
+			if err := r.check(); err != nil {
+				t.Error(err)
+			}
+			r.bare()
+		}
+	}
+}

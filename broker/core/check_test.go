@@ -78,6 +78,11 @@ func (k *checker) sessions(b *Broker) {
 			k.users[in.msg]++
 		}
 	}
+	for _, e := range b.estates {
+		k.of = "what is left of " + e.session.id
+		k.window(e.session)
+		k.waiting(e.session)
+	}
 	k.of = "stats"
 	same(k, "Queued", b.stats.Queued, k.queued)
 	same(k, "QueuedBytes", b.stats.QueuedBytes, k.bytes)
@@ -286,6 +291,12 @@ func (k *checker) account(b *Broker) {
 			n += s.window.cost()
 		}
 		n += chunksOf(s) * costChunk
+	}
+	for _, e := range b.estates {
+		n += chunksOf(e.session) * costChunk
+		if w := e.session.window; w != nil {
+			n += w.cost()
+		}
 	}
 	for c := range k.clients {
 		n += int64(c.charged)

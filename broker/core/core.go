@@ -63,6 +63,8 @@ type Broker struct {
 
 	lateWills []lateWill      // that were too much for their turn
 	willWork  int             // work of the wills of this turn
+	estates   []estate        // of sessions that ended, and were too much for their turn
+	passed    int             // work of the estates of this turn
 	remains   []*Session      // that ended, and have subscriptions yet
 	removed   int             // subscriptions taken away at once in this turn
 	remaining map[string]bool // their client ids
@@ -239,6 +241,9 @@ func (b *Broker) Stop(now Time) {
 	for b.willWork = 0; len(b.lateWills) > 0; b.willWork = 0 {
 		b.publishLate(now)
 	}
+	for b.passed = 0; len(b.estates) > 0; b.passed = 0 {
+		b.settleEstates(now)
+	}
 	ids := slices.Sorted(maps.Keys(b.sessions))
 	for _, id := range ids {
 		if s := b.sessions[id]; s.will != nil {
@@ -256,7 +261,7 @@ func (b *Broker) Stop(now Time) {
 // Next is the time of the next deadline, or persist.Never. It is in the past
 // when there is work left over for the next turn.
 func (b *Broker) Next() Time {
-	if len(b.busy) > 0 || len(b.dirty) > 0 || len(b.remains) > 0 || len(b.lateWills) > 0 {
+	if len(b.busy) > 0 || len(b.dirty) > 0 || len(b.remains) > 0 || len(b.lateWills) > 0 || len(b.estates) > 0 {
 		return 0
 	}
 	next := persist.Never
@@ -288,8 +293,9 @@ func (b *Broker) Tick(now Time) {
 		}
 	}
 	clear(b.feeding)
-	b.willWork, b.removed = 0, 0
+	b.willWork, b.removed, b.passed = 0, 0, 0
 	b.clearRemains()
+	b.settleEstates(now)
 	if now > b.crowd.at {
 		b.disperse()
 	}

@@ -79,7 +79,7 @@ func (b *Broker) detach(s *Session, now Time) {
 		b.endSession(s, now)
 		return
 	}
-	b.passOn(s, false, now)
+	b.passOn(s, now)
 	s.absence = &absence{endsAt: persist.Never, listener: port}
 	b.account(costAbsence)
 	if s.expiry != noExpiry {
@@ -110,7 +110,7 @@ func (b *Broker) endSession(s *Session, now Time) {
 	durable := s.durable()
 	b.endAbsence(s)
 	b.removeSubscriptions(s)
-	b.passOn(s, true, now)
+	b.inherit(s, now)
 	switch {
 	case s.will == nil:
 	case b.busyWills() && !durable: // else a crash would lose it
@@ -118,12 +118,6 @@ func (b *Broker) endSession(s *Session, now Time) {
 	default:
 		b.publishWill(s, now)
 	}
-	if w := s.waiting; w != nil {
-		b.clearQueue(&w.acked)
-		b.clearQueue(&w.plain)
-		s.waiting = nil
-	}
-	b.clearWindow(s)
 	for _, in := range s.incoming {
 		b.unuse(in.msg)
 	}
@@ -136,32 +130,6 @@ func (b *Broker) endSession(s *Session, now Time) {
 		b.ended = b.pos + 1
 		b.rec.Forget(s.id)
 	}
-}
-
-// clearQueue drops what waits in q; it is not counted, for nobody waits for it.
-func (b *Broker) clearQueue(q *queue) {
-	for q.n > 0 {
-		m := q.front().msg
-		b.pop(q)
-		b.unuse(m)
-	}
-}
-
-// clearWindow drops what is under way.
-func (b *Broker) clearWindow(s *Session) {
-	w := s.window
-	if w == nil {
-		return
-	}
-	for i := range w.slots {
-		if m := w.slots[i].msg; m != nil {
-			b.unuse(m)
-		}
-	}
-	b.stats.Queued -= w.n
-	b.stats.QueuedBytes -= int64(w.bytes)
-	b.account(-w.cost())
-	s.window = nil
 }
 
 // recordSession reports the session as it is now; gone is when its connection
