@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 
 	"midge/broker/topic"
@@ -63,7 +64,7 @@ func (b *Broker) leave(s *Session, filter string) bool {
 	if i < 0 {
 		return false
 	}
-	sh.members = append(sh.members[:i], sh.members[i+1:]...)
+	sh.members = slices.Delete(sh.members, i, i+1) // it clears the place at the end
 	if i < sh.next {
 		sh.next--
 	}

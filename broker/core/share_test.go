@@ -280,6 +280,25 @@ func TestGroupTooLarge(t *testing.T) {
 	r.bare()
 }
 
+// TestGroupKeepsNobody: a group has nothing of the members that have left.
+func TestGroupKeepsNobody(t *testing.T) {
+	r, _ := grouped(t, plain())
+	var members []*peer
+	for i := range 9 {
+		members = append(members, r.member("m"+itoa(i), 1))
+	}
+	for i := 8; i > 0; i-- {
+		members[i].drop()
+	}
+	all := r.groups["$share/g/t"].members
+	for _, m := range all[len(all):cap(all)] {
+		if m.session != nil {
+			t.Fatalf("%s is kept", m.session.id)
+		}
+	}
+	r.bare()
+}
+
 // TestGroupExpired: what has expired is handed to nobody.
 func TestGroupExpired(t *testing.T) {
 	r, p := grouped(t, plain())
