@@ -33,7 +33,8 @@ const (
 	markEnded                           // the other end sends nothing more, and something is still to be handled
 	markHeavy                           // had more than its share the last time: others go first
 	markUnwritten                       // on Server.unwritten
-	markCharged                         // its charge is core\'s
+	markCharged                         // its charge is core's
+	markFinal                           // its transport has come to its end, and something is still to be handled
 )
 
 func (c *conn) blocked() bool { return c.marks&markBlocked != 0 }

@@ -136,13 +136,29 @@ func (s *Server) end(c *conn, now core.Time) {
 	if !c.Parked() {
 		return
 	}
-	h, err := packet.ReadHeader(c.left(), 0)
-	if err == nil && (h.Len() < len(c.left()) || loop.Unread(int(c.Handle))) {
+	if c.unhandled() || loop.Unread(int(c.Handle)) {
 		c.marks |= markEnded
 		s.watch(c)
 		return
 	}
 	s.core.Lost(&c.Client, nil, now)
+}
+
+// conclude ends a connection that is final once all it has sent is handled. It is not
+// read any more, for until then it has More, or is parked.
+func (s *Server) conclude(c *conn, now core.Time) {
+	if c.marks&markFinal != 0 && !c.unhandled() {
+		s.core.Lost(&c.Client, nil, now)
+	}
+}
+
+// unhandled says that whole packets are left; behind its CONNECT, if c is parked.
+func (c *conn) unhandled() bool {
+	if !c.Parked() {
+		return c.More()
+	}
+	h, err := packet.ReadHeader(c.left(), 0)
+	return err == nil && h.Len() < len(c.left())
 }
 
 // list has c go on in the next turn, if core left something of it and may have it.
@@ -187,6 +203,7 @@ func (s *Server) goOn(now core.Time) {
 		case c.More():
 			used, need := s.receive(c, c.left(), 0, now)
 			s.advance(c, used, need)
+			s.conclude(c, now)
 		default:
 			s.read(c, loop.Readable, now)
 		}

@@ -124,7 +124,8 @@ func (s *Server) unwrapped(c *conn, err error, now core.Time) {
 		}
 		s.core.Dismiss(&c.Client, now)
 	case err == io.EOF:
-		s.core.Lost(&c.Client, nil, now)
+		c.marks |= markFinal
+		s.conclude(c, now)
 	case err != nil:
 		s.core.Kick(&c.Client, 0, err.Error(), now)
 	case c.charged > 0 || !c.Connected():

@@ -66,7 +66,7 @@ func (c *Conn) Proxy(config *Proxy) { c.proxy = &proxy{config: config} }
 
 // Web makes the connection, over TLS or not, one of WebSocket.
 func (c *Conn) Web(config *Web) {
-	c.web = &web{conn: c, config: config}
+	c.web = &web{conn: c, config: config, code: closeNormal}
 	if config.Folder != nil {
 		config.Folder.users++
 	}
@@ -79,8 +79,9 @@ func (c *Conn) InPlace() bool { return c.secure == nil }
 // Unwrap takes in wire, which came from the socket, and puts the bytes of MQTT in it
 // at the front of dst, which must be larger than wire by Slack and apart from it, but
 // see InPlace. Without wire it goes on after a notice of Handshakes. An error ends the connection,
-// after the n bytes; it is io.EOF where the peer said that it ends. There may be
-// something to Write then, an alert for instance.
+// after the n bytes; it is io.EOF where the peer said that it sends nothing more: then all
+// but Unwrap goes on until Finish. There may be something to Write then, an alert for
+// instance.
 func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil { // over the bytes of a stranger: it is his connection that ends
@@ -285,7 +286,7 @@ func (c *Conn) Held() int {
 // else can be written then.
 func (c *Conn) Finish(fd int) {
 	if c.web != nil {
-		c.web.close(closeNormal)
+		c.web.close()
 		c.Write(fd, nil)
 	}
 	if c.secure != nil {

@@ -11,8 +11,8 @@ import (
 
 // web is the HTTP and WebSocket (RFC 6455) of one connection:
 //
-//	asking ──101──▶ talking ──Close──▶ over
-//	   └──any other answer─────────────▶ answering ──written──▶ over
+//	asking ──101──▶ talking ──our Close──▶ over
+//	   └──any other answer─────────────────▶ answering ──written──▶ over
 //
 // What comes is unmasked in place. What goes is framed as it is: the header of a
 // frame in front of all that core has, however many packets that is (MQTT-6.0.0-4),
@@ -37,7 +37,7 @@ type web struct {
 	control  []byte // the payload of a control frame
 	forward  netip.Addr
 	download *download // the file being sent; nil mostly
-	failed   error     // why it is over
+	failed   error     // why nothing more is taken in
 
 	// Out.
 	own   []byte // bytes of our own in front of the next frame: answers, control frames
@@ -47,6 +47,7 @@ type web struct {
 	from  uint8 // out[from:to] is the header to be written
 	to    uint8
 	body  int // bytes of the frame under way that core has still to give
+	code  int // of the Close frame to come
 }
 
 type webStage uint8
@@ -95,7 +96,7 @@ func (w *web) unwrap(buf []byte) (n int, err error) {
 			return 0, err
 		}
 	}
-	if w.stage == answering || w.stage == over {
+	if w.stage == answering || w.stage == over || w.failed != nil {
 		return 0, w.failed
 	}
 	for r < len(buf) {
@@ -218,8 +219,7 @@ func (w *web) endFrame() error {
 		case len(payload) == 1, code < 1000 || code >= 5000, code >= 1004 && code <= 1006:
 			return w.fail(closeProtocol, "a bad Close frame")
 		}
-		w.close(code)
-		w.failed = io.EOF
+		w.code, w.failed = code, io.EOF // answered when it is over: there may still be something to say
 		return io.EOF
 	}
 	return nil
@@ -227,16 +227,17 @@ func (w *web) endFrame() error {
 
 // fail ends the conversation because of what the client did.
 func (w *web) fail(code int, what string) error {
-	w.close(code)
+	w.code = code
+	w.close()
 	w.failed = errors.New("WebSocket: " + what)
 	return w.failed
 }
 
 // close says Close, if no frame is under way; then it is over.
-func (w *web) close(code int) {
+func (w *web) close() {
 	if w.stage == talking && w.body == 0 && w.from == w.to {
 		w.sayPong()
-		w.own = append(w.own, finBit|opClose, 2, byte(code>>8), byte(code))
+		w.own = append(w.own, finBit|opClose, 2, byte(w.code>>8), byte(w.code))
 	}
 	w.stage = over
 }

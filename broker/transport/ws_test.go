@@ -3,7 +3,6 @@ package transport
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -132,6 +131,7 @@ func TestBadFrames(t *testing.T) {
 			if string(got) != "before" || err == nil || tt.why != "" && err.Error() != tt.why || tt.why == "" && err != io.EOF {
 				t.Errorf("%s: %q, %v", tt.name, got, err)
 			}
+			w.close()
 			w.next(nil, nil)
 			if want := []byte{0x88, 2, byte(tt.code >> 8), byte(tt.code)}; !bytes.Equal(w.own, want) {
 				t.Errorf("%s: the client is told %x, not %x", tt.name, w.own, want)
@@ -300,9 +300,9 @@ func FuzzFrames(f *testing.F) {
 		if !bytes.Equal(a, c) || (errA == nil) != (errC == nil) || errA != nil && errA.Error() != errC.Error() {
 			t.Fatalf("%x, %v; in parts %x, %v", a, errA, c, errC)
 		}
-		whole.next(nil, nil)
-		parts.next(nil, nil)
-		if errA != nil && !errors.Is(errA, io.EOF) && !bytes.Equal(whole.own[len(whole.own)-4:], parts.own[len(parts.own)-4:]) {
+		whole.close()
+		parts.close()
+		if errA != nil && !bytes.Equal(whole.own[len(whole.own)-4:], parts.own[len(parts.own)-4:]) {
 			t.Fatal("different farewells")
 		}
 	})
