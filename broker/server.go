@@ -27,6 +27,7 @@
 package broker
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -336,11 +337,15 @@ func (s *Server) shut() {
 	s.poll.Close()
 }
 
-// crash logs a panic of the loop with its stack. The state cannot be trusted any
-// more, so the process is to end.
+// crash logs a panic of the loop with its stack, and says it on the standard error
+// where errors are not logged. The state cannot be trusted any more, so the process is
+// to end.
 func (s *Server) crash(r any) {
 	stack := make([]byte, 64<<10)
 	stack = stack[:runtime.Stack(stack, false)]
+	if !s.log.Enabled(core.LogError) {
+		fmt.Fprintf(os.Stderr, "Error: %v\n%s", r, stack)
+	}
 	s.log.Logf(core.LogError, "Error: %v", r)
 	for line := range strings.Lines(string(stack)) {
 		s.log.Logf(core.LogError, "%s", strings.TrimRight(line, "\n"))
