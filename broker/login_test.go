@@ -152,7 +152,7 @@ func TestBadPasswordFile(t *testing.T) {
 }
 
 // slow is a cost of bcrypt that leaves time to look at a client that waits.
-const slow = 12
+const slow = 11
 
 // TestLoginBeside: a login takes time, and nobody else waits for it. What its client
 // sent meanwhile follows.
