@@ -109,7 +109,7 @@ func (c *simClient) denied(m *simMsg, p *packet.Packet) {
 	switch {
 	case p.Reason == packet.NotAuthorized && always:
 		c.fail("is not authorized to publish %v, and always was", m)
-	case p.Reason != packet.NotAuthorized && !ever && c.conn.v == packet.V5 && !c.w.refuses() && !c.w.large(m):
+	case p.Reason != packet.NotAuthorized && !ever && c.conn.v == packet.V5 && !c.w.refuses(max(m.start, c.conn.begun)) && !c.w.large(m):
 		c.fail("never might publish %v, and gets %v with reason %d", m, p.Type, p.Reason)
 	}
 }

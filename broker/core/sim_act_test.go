@@ -152,7 +152,6 @@ func (w *simWorld) do(a *simAct) {
 		w.stop(d)
 	case simFail:
 		if w.fails {
-			w.failed = true
 			w.disk.fail(1 + d.n(12))
 			w.say("the disk is full")
 		}

@@ -258,9 +258,9 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 // refused is a CONNACK that says no. Nothing has changed by it, but the client has forgotten
 // its session if it wanted a new one.
 func (c *simClient) refused(cn *simConn, p *packet.Packet) {
-	known := c.w.refuses() && p.Reason == 3
+	known := c.w.refuses(cn.begun) && p.Reason == 3
 	if cn.v == packet.V5 {
-		known = c.w.failed && p.Reason == packet.ServerUnavailable || c.w.tight(simLarge) && p.Reason == packet.QuotaExceeded
+		known = c.w.mayBeDown(cn.begun) && p.Reason == packet.ServerUnavailable || c.w.tight(simLarge) && p.Reason == packet.QuotaExceeded
 	}
 	if !known {
 		c.fail("is refused with %d", p.Reason)

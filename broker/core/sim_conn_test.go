@@ -120,7 +120,7 @@ func (cn *simConn) handle(p *packet.Packet) {
 		}
 		for _, m := range cn.pings[0] {
 			m.came(c.w.now)
-			if m.until = c.w.step; !c.w.failed && !cn.crashed && !(m.retain && c.w.tight(simLarge)) {
+			if m.until = c.w.step; !c.w.mayBeDown(m.start) && !cn.crashed && !(m.retain && c.w.tight(simLarge)) {
 				c.w.routed(m) // a PINGRESP that comes after a crash says nothing about what is left
 			}
 		}
@@ -139,7 +139,22 @@ func (cn *simConn) handle(p *packet.Packet) {
 // came for too long.
 func (cn *simConn) mayClose() bool {
 	w := cn.c.w
-	return cn.overdue || w.refuses() && (cn.v != packet.V5 || !cn.welcome)
+	return cn.overdue || w.refuses(cn.oldest()) && (cn.v != packet.V5 || !cn.welcome)
+}
+
+// oldest is the step of the first packet that was not answered, or that of the next.
+func (cn *simConn) oldest() int {
+	if !cn.welcome {
+		return cn.begun
+	}
+	step := cn.c.w.step + 1
+	for _, o := range cn.c.out {
+		step = min(step, max(cn.begun, o.m.start))
+	}
+	for _, ask := range cn.asked {
+		step = min(step, ask.step)
+	}
+	return step
 }
 
 func (cn *simConn) owe(p packet.Packet, o *simOut) { cn.owed = append(cn.owed, simAnswer{p, o}) }

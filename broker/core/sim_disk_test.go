@@ -24,9 +24,12 @@ type simDisk struct {
 	names   map[string]*simFile // as the broker sees them
 	durable map[string]*simFile // as of the folder's last sync
 	waiting []*simCall
-	open    bool // calls need not wait
-	dead    bool // the broker is gone: nothing works any more
-	failing int  // as many of the next calls fail
+	open    bool     // calls need not wait
+	dead    bool     // the broker is gone: nothing works any more
+	failing int      // as many of the next calls fail, for want of room
+	flaky   *simDice // by which others fail now and then; nil: none
+	steady  bool     // not now
+	failed  int      // calls, of all disks before as well
 }
 
 // simFile is a file's contents.
@@ -34,6 +37,7 @@ type simFile struct {
 	data   []byte
 	synced int  // bytes of it
 	old    bool // an earlier broker wrote it, or a call failed
+	lost   bool // a sync failed: no other is of use to who wrote it
 }
 
 // simCall is one that waits.
@@ -64,12 +68,41 @@ func (d *simDisk) enter(what string) error {
 		err = errSimDead
 	case d.failing > 0:
 		d.failing--
+		d.failed++
 		err = syscall.ENOSPC
+	case d.breaks():
+		err = syscall.EIO
 	}
 	if err != nil {
 		d.mu.Unlock()
 	}
 	return err
+}
+
+// simFlaky is one in how many calls of a flaky disk fails.
+const simFlaky = 200
+
+// breaks says that the call at hand fails.
+func (d *simDisk) breaks() bool {
+	if d.flaky == nil || d.steady || d.flaky.n(simFlaky) > 0 {
+		return false
+	}
+	d.failed++
+	return true
+}
+
+// setSteady has no call fail that is not to for want of room, or has them again.
+func (d *simDisk) setSteady(yes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.steady = yes
+}
+
+// failures is how many calls have failed.
+func (d *simDisk) failures() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
 }
 
 // let has one of the waiting calls go on, and says which.
@@ -146,6 +179,7 @@ func (d *simDisk) kill(power bool, dice func(int) int) *simDisk {
 	d.mu.Lock()
 	d.dead = true
 	out := newSimDisk()
+	out.flaky, out.failed = d.flaky, d.failed
 	if power {
 		out.put(d.left(dice), dice)
 	} else {
@@ -237,8 +271,11 @@ func (d *simDisk) Open(name string) (persist.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.names[name]
-	if f == nil {
+	switch {
+	case f == nil:
 		return nil, fs.ErrNotExist
+	case d.breaks():
+		return nil, syscall.EIO
 	}
 	return &simHandle{disk: d, name: name, file: f}, nil
 }
@@ -339,11 +376,13 @@ func (h *simHandle) Sync() error {
 		h.disk.mu.Lock()
 	}
 	defer h.disk.mu.Unlock()
-	if err != nil {
-		h.file.old = true
+	switch {
+	case err != nil:
+		h.file.old, h.file.lost = true, true
 		return err
+	case !h.file.lost:
+		h.file.synced = len(h.file.data)
 	}
-	h.file.synced = len(h.file.data)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 // calm lets everything come to its end that is under way: all answers are given.
 func (w *simWorld) calm() {
 	w.disk.fail(0)
+	w.disk.setSteady(true)
 	w.pings()
 	for range 2000 {
 		busy := false
@@ -68,11 +69,29 @@ func (w *simWorld) finish() {
 		return
 	}
 	w.step++
+	w.answered()
 	w.owed()
 	w.check()
 	w.retained()
 	if w.err == nil {
 		w.bare()
+	}
+}
+
+// answered judges that every packet was which wants an answer.
+func (w *simWorld) answered() {
+	for _, c := range w.clients {
+		switch cn := c.conn; {
+		case cn == nil:
+		case !cn.welcome:
+			c.fail("never gets CONNACK on connection %d", cn.n)
+		case len(c.out) > 0:
+			c.fail("never gets an answer to packet %d with %v", c.out[0].id, c.out[0].m)
+		case len(cn.asked) > 0:
+			c.fail("never gets an answer to %d of its SUBSCRIBE and UNSUBSCRIBE", len(cn.asked))
+		case len(cn.pings) > 0:
+			c.fail("never gets PINGRESP")
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 // start is a broker's, which goes on with what is on the disk.
 func (w *simWorld) start() {
+	w.disk.setSteady(true)
 	found, err := persist.Recover(w.disk, "sim.db", nil)
 	if err != nil {
 		w.fail("the start: %v", err)
@@ -17,7 +18,7 @@ func (w *simWorld) start() {
 	}
 	for _, n := range found.Notes {
 		w.say("%s", n.Text)
-		if n.Level == persist.Error && !w.failed { // a first snapshot that could not be made is missing
+		if n.Level == persist.Error && w.disk.failures() == 0 { // a first snapshot that could not be made is missing
 			w.fail("the start says: %s", n.Text)
 		}
 	}
@@ -48,6 +49,7 @@ func (w *simWorld) start() {
 	w.b.Restore(found.Image, w.now)
 	w.gone = found.Image.Position()
 	w.whole(w.store.Start)
+	w.disk.setSteady(false)
 	synctest.Wait()
 }
 
@@ -88,6 +90,7 @@ func (w *simWorld) drop(cn *simConn) {
 
 // crashed takes back what was sure and not safe.
 func (w *simWorld) crashed() {
+	w.wasDown()
 	for _, m := range w.msgs {
 		if m.sure > w.stable && !m.firm {
 			m.sure = 0
@@ -124,8 +127,9 @@ func (w *simWorld) stop(d *simDice) {
 	for _, cn := range slices.Clone(w.order) {
 		w.drop(cn)
 	}
-	whole := w.disk.works()
+	whole, failed := w.disk.works(), w.disk.failures()
 	w.whole(func() { w.store.Close(w.now, w.wall) })
+	whole = whole && w.disk.failures() == failed
 	w.disk = w.disk.kill(false, nil)
 	if whole {
 		w.stable, w.lasts = w.step, w.step

@@ -82,8 +82,8 @@ func (w *simWorld) tight(more int64) bool {
 	return w.cfg.MemoryLimit > 0 && max(w.most, w.b.acct.most)+more >= w.cfg.MemoryLimit
 }
 
-// refuses says that the broker may have had a reason to refuse what would be kept.
-func (w *simWorld) refuses() bool { return w.failed || w.tight(simLarge) }
+// refuses says that the broker may have had a reason, since a step, to refuse what would be kept.
+func (w *simWorld) refuses(since int) bool { return w.mayBeDown(since) || w.tight(simLarge) }
 
 // large says that nobody gets m.
 func (w *simWorld) large(m *simMsg) bool {
@@ -92,13 +92,14 @@ func (w *simWorld) large(m *simMsg) bool {
 
 // refusal judges the reason with which a message was refused.
 func (c *simClient) mayRefuse(m *simMsg, r packet.Reason) bool {
+	since := max(m.start, c.conn.begun)
 	switch r {
 	case packet.NotAuthorized:
 		return true // denied has judged it
 	case packet.QuotaExceeded:
-		return c.w.large(m) || c.w.refuses()
+		return c.w.large(m) || c.w.refuses(since)
 	}
-	return r == packet.UnspecifiedError && c.w.failed
+	return r == packet.UnspecifiedError && c.w.mayBeDown(since)
 }
 
 // bounded: no queue is longer than it may be.

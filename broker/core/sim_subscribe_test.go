@@ -9,6 +9,7 @@ import (
 // simAsk is a SUBSCRIBE or UNSUBSCRIBE.
 type simAsk struct {
 	subs, old []*simSub
+	step      int
 }
 
 var simFilters = []string{"a/1", "a/2", "a/+", "a/#", "b/1", "+/1", "#", "b/#", "c", "$share/g/a/+", "$share/g/b/#", "$share/h/a/1"}
@@ -16,7 +17,7 @@ var simFilters = []string{"a/1", "a/2", "a/+", "a/#", "b/1", "+/1", "#", "b/#", 
 // subscribe asks for one or two filters.
 func (cn *simConn) subscribe(d *simDice) {
 	c, w := cn.c, cn.c.w
-	ask := new(simAsk)
+	ask := &simAsk{step: w.step}
 	p := packet.Packet{Type: packet.Subscribe, Filters: packet.Filters{Options: true}}
 	id := uint32(0)
 	if cn.v == packet.V5 && d.n(3) > 0 {
@@ -83,7 +84,7 @@ func (a *simAsk) unsure(step int) {
 func (cn *simConn) unsubscribe(d *simDice) {
 	c, w := cn.c, cn.c.w
 	filter := simFilters[d.n(len(simFilters))]
-	ask := &simAsk{old: c.sess.have(cn.wholeFilter(filter))}
+	ask := &simAsk{step: w.step, old: c.sess.have(cn.wholeFilter(filter))}
 	ask.unsure(w.step)
 	p := packet.Packet{Type: packet.Unsubscribe, ID: c.freeID(), Filters: packet.Filters{Raw: packet.AppendFilter(nil, filter)}}
 	cn.asked[p.ID] = ask
@@ -100,10 +101,10 @@ func (cn *simConn) agreed(p *packet.Packet) {
 	}
 	delete(cn.asked, p.ID)
 	cn.c.w.say("%s gets %v %d, %d", cn.c.id, p.Type, p.ID, p.Codes)
-	if cn.c.w.failed && len(p.Codes) > 0 && packet.Reason(p.Codes[0]) == packet.UnspecifiedError && p.Type == packet.Unsuback {
+	if cn.c.w.mayBeDown(ask.step) && len(p.Codes) > 0 && packet.Reason(p.Codes[0]) == packet.UnspecifiedError && p.Type == packet.Unsuback {
 		return
 	}
-	if cn.c.w.refuses() && len(p.Codes) == len(ask.subs) {
+	if cn.c.w.refuses(ask.step) && len(p.Codes) == len(ask.subs) {
 		cn.c.refusedFilters(ask, p.Codes)
 	}
 	for _, s := range ask.old {

@@ -47,6 +47,8 @@ func (w *simWorld) synced() {
 	if w.sync != simSync || !w.disk.works() {
 		return
 	}
+	w.disk.setSteady(true)
+	defer w.disk.setSteady(false)
 	for !w.disk.idle() {
 		w.disk.let(0)
 		synctest.Wait()

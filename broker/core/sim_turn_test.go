@@ -40,12 +40,37 @@ func (w *simWorld) hear() {
 		before := w.store.Backlog()
 		w.store.Done(r)
 		w.onWay = w.onWay && w.store.Backlog() >= before
+		w.wasDown()
+		if was := w.b.down; r.Err != nil && was == packet.Success {
+			w.goesDown(r.Err)
+		}
 		w.b.Synced(r.Safe, r.Err, w.now)
 	}
 	if len(reports) > 0 && w.b.safe == w.b.pos {
 		w.stable, w.stableAt = w.step-1, w.b.safe // in this step there may be more
 		w.lasting()
 	}
+}
+
+// goesDown judges that the journal does: something failed since it did last.
+func (w *simWorld) goesDown(err error) {
+	n := w.disk.failures()
+	if w.say("the journal is down: %v", err); n <= w.downFor {
+		w.fail("the journal is down, and nothing failed: %v", err)
+	}
+	w.downFor = n
+}
+
+// wasDown notes that the broker refuses what it would have to record, if it does.
+func (w *simWorld) wasDown() {
+	if w.b.down != packet.Success {
+		w.downAt = w.step
+	}
+}
+
+// mayBeDown says that it may have refused something since a step.
+func (w *simWorld) mayBeDown(since int) bool {
+	return since <= w.step && (w.b.down != packet.Success || w.downAt >= since)
 }
 
 // next is the next deadline.

@@ -32,7 +32,8 @@ type simWorld struct {
 	sessions []*simSession
 	most     int64 // the account of earlier brokers, at its highest
 	fails    bool  // the disk may
-	failed   bool  // it did, so that clients may be refused
+	downAt   int   // the last step at which the broker knew that it did, before now
+	downFor  int   // failures of the disk when it heard of that
 	stable   int   // all that happened up to this step is safe
 	stableAt persist.Position
 	lasts    int // and up to this one outlasts a loss of power
@@ -102,7 +103,9 @@ func newSimWorld(seed uint64, mutation *simMutation, tracing bool) *simWorld {
 		Version: "sim", RetainAvailable: true, AllowDuplicates: d.n(4) > 0,
 		MaxInflightMessages: []int{1, 2, 5, 20, 0}[d.n(5)], MaxQueuedMessages: []int{0, 0, 0, 5}[d.n(4)], QueueQoS0: d.n(2) == 0,
 	}
-	w.fails = d.n(3) == 0
+	if w.fails = d.n(3) == 0; w.fails {
+		w.disk.flaky = &simDice{seed}
+	}
 	w.say("window %d, queue %d, QoS 0 waits %t, overlapping subscriptions get each %t",
 		w.cfg.MaxInflightMessages, w.cfg.MaxQueuedMessages, w.cfg.QueueQoS0, w.cfg.AllowDuplicates)
 	for i := range 4 + d.n(20) {
