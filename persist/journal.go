@@ -277,7 +277,9 @@ func (j *journal) open(snapshot uint64) error {
 		j.o.Disk.Remove(name) // as well as it can
 		return err
 	}
-	j.closeFile()
+	if j.closeFile() != nil {
+		j.based = false
+	}
 	j.file, j.number, j.said, j.written = f, s.number, s.clock, j.enc.image.at
 	return nil
 }
@@ -298,20 +300,22 @@ func (j *journal) writeHead(f File, s segment) error {
 	return err
 }
 
-// closeFile ends the open segment, if there is one.
-func (j *journal) closeFile() {
+// closeFile ends the open segment, if there is one. After an error the next does not follow
+// what is safe, and a snapshot has to tell.
+func (j *journal) closeFile() (err error) {
 	if j.file == nil {
-		return
+		return nil
 	}
 	if j.syncing {
-		<-j.synced // a later snapshot will tell
+		err = <-j.synced
 		j.syncing = false
 	}
-	if j.dirty && j.o.Sync != SyncOff {
-		j.file.Sync() // likewise
+	if err == nil && j.dirty && j.o.Sync != SyncOff {
+		err = j.file.Sync()
 	}
 	j.file.Close()
 	j.file, j.dirty = nil, false
+	return err
 }
 
 // fail takes the journal down: what is in its segment is not known any more.

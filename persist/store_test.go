@@ -583,3 +583,23 @@ func TestStoreGrows(t *testing.T) {
 	}
 	p.end()
 }
+
+// TestStoreCloseFails: a segment whose last sync fails when the next one follows it is in a
+// snapshot before anything more is safe.
+func TestStoreCloseFails(t *testing.T) {
+	disk := newMemory()
+	p, err := grow(t, disk, 1, func(o *Options) { o.Sync = Sync(time.Hour) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.record()
+	p.awaitSafe()
+	disk.mu.Lock()
+	disk.failAt, disk.failFor = disk.calls+5, 3 // behind the next segment's four; with the close, and the snapshot's first
+	disk.mu.Unlock()
+	p.Save()
+	p.await("the failure", func(r Report) bool { return r.Err != nil })
+	p.await("the end of it", func(r Report) bool { return r.Err == nil })
+	p.holds("power lost", disk.now().lose(0))
+	p.end()
+}
