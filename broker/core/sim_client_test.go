@@ -138,6 +138,15 @@ func (c *simClient) forget() {
 	c.out, c.in, c.seen = nil, map[uint16]*simMsg{}, map[uint16]*simMsg{}
 }
 
+// unsure: a client goes on with a session that may be another than it takes it for. It sends
+// again what was not acknowledged; what comes to it may have come before.
+func (c *simClient) unsure() {
+	c.in, c.seen = map[uint16]*simMsg{}, map[uint16]*simMsg{}
+	for _, o := range c.out {
+		o.m.shaky = o.m.shaky || o.released // its message may have gone with the other
+	}
+}
+
 // lose is the end of a connection as the client sees it.
 func (c *simClient) lose() {
 	cn := c.conn
@@ -231,7 +240,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 			old.unsure(w.step)
 			c.sess.subs = old.subs
 		}
-		c.forget()
+		c.unsure()
 	default:
 		c.begin()
 		c.forget()

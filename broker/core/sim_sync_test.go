@@ -106,10 +106,7 @@ func (s *simSession) lose(since int) {
 // loseMemory: a session that changed since may be another, or none. What the client knew of
 // exchanges is of no use.
 func (c *simClient) loseMemory(since int) {
-	c.in, c.seen = map[uint16]*simMsg{}, map[uint16]*simMsg{}
-	for _, o := range c.out {
-		o.m.shaky = o.m.shaky || o.released
-	}
+	c.unsure()
 	if c.changed <= since {
 		return
 	}
