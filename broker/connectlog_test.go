@@ -113,7 +113,7 @@ func TestLimitLines(t *testing.T) {
 		{"size of a will, v3.1.1", 4, []string{"CONNECT clean keepalive=60 will={t '12345678901'}"}, []string{"CONNACK 05", "close"},
 			[]string{"Client a [{peer}] disconnected: oversize payload."}},
 		{"keep alive, v3.1.1", 4, []string{"CONNECT clean keepalive=61"}, []string{"CONNACK 02", "close"},
-			[]string{"Client a [{peer}] disconnected: client identifier not valid."}},
+			[]string{"Client a asks for a keep alive of 61 seconds, and max_keepalive is 60.", "Client a [{peer}] disconnected: client identifier not valid."}},
 		{"a session that stays", 4, []string{"CONNECT id=b keepalive=60", "DISCONNECT"}, []string{"CONNACK 00", "close"},
 			[]string{"New client connected from {peer} as b (p4, c0, k60).", "Client b [{peer}] disconnected."}},
 		{"too many clients", 5, []string{"CONNECT clean keepalive=60"}, []string{"CONNACK 89 {max-qos=1}", "close"},

@@ -162,10 +162,18 @@ func (b *Broker) admit(c *Client, p *packet.Packet) *refusal {
 	if r := b.admitWill(c, cn); r != nil {
 		return r
 	}
-	if k := b.cfg.MaxKeepAlive; k > 0 && cn.Version != packet.V5 && (cn.KeepAlive == 0 || cn.KeepAlive > k) {
-		return refuseKeepAlive
+	return b.admitKeepAlive(cn)
+}
+
+// admitKeepAlive refuses a keep alive that is too long where the client cannot be told
+// another. The answer speaks of the client id, so the log says what is meant.
+func (b *Broker) admitKeepAlive(cn *packet.ConnectBody) *refusal {
+	k := b.cfg.MaxKeepAlive
+	if k == 0 || cn.Version == packet.V5 || 0 < cn.KeepAlive && cn.KeepAlive <= k {
+		return nil
 	}
-	return nil
+	b.log.Logf(LogNotice, "Client %s asks for a keep alive of %d seconds, and max_keepalive is %d.", cn.ClientID, cn.KeepAlive, k)
+	return refuseKeepAlive
 }
 
 // admitWill checks the will.

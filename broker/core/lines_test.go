@@ -35,7 +35,8 @@ func lineShapes() map[Class][]string {
 			"Dropping too large outgoing PUBLISH for ID (N bytes)",
 			"Bad client A:P sending multiple CONNECT messages.",
 			"Client from A:P appears to be using TLS to connect to a non-TLS listener.",
-			"Dropping too large outgoing TYPE for ID (N bytes)", // midge's
+			"Dropping too large outgoing TYPE for ID (N bytes)",                     // midge's
+			"Client ID asks for a keep alive of N seconds, and max_keepalive is N.", // midge's
 			"dangerous ID", // of the scripts' rules
 		},
 		LogWarning: {
