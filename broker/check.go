@@ -164,8 +164,8 @@ func writable(name string, links bool) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return creatable(name)
-	case errors.Is(err, syscall.ELOOP):
-		return errors.New("it is a symbolic link")
+	case errors.Is(err, syscall.ELOOP) && !links:
+		return errors.New("it is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set")
 	case err != nil:
 		return bare(err)
 	}

@@ -161,7 +161,7 @@ func TestCheckFinds(t *testing.T) {
 		// What a start goes on with.
 		{"listener 9001\nprotocol websockets\nhttp_dir {dir}/none", 3, ""},
 		{"log_dest file {dir}/none/log", 0, "Warning: Unable to open log file {dir}/none/log for writing: {dir}/none: no such file or directory."},
-		{"log_dest file {dir}/link", 0, "Warning: Unable to open log file {dir}/link for writing: it is a symbolic link."},
+		{"log_dest file {dir}/link", 0, "Warning: Unable to open log file {dir}/link for writing: it is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set."},
 		{"persistence true\npersistence_location {dir}/none", 0, "Warning: Nothing can be kept in {dir}/none/mosquitto.db: {dir}/none: no such file or directory."},
 		{"listener 8883\ncertfile {dir}/old.crt\nkeyfile {dir}/old.key", 0, "Warning: The certificate of listener 8883 has expired."},
 	} {

@@ -575,5 +575,5 @@ func TestSymlinkedLogFile(t *testing.T) {
 	s := start(t, (*server).reachable, "log_timestamp false\nlistener {port} 127.0.0.1\nallow_anonymous true\nlog_dest file "+link+"\n", "-c", "{conf}")
 	s.connect("a", 4, "clean").lives()
 	s.stop(syscall.SIGTERM)
-	equalLines(t, s.log.all(), []string{"Error: Unable to open log file " + link + " for writing.", "Error: " + link + " is a symbolic link."})
+	equalLines(t, s.log.all(), []string{"Error: Unable to open log file " + link + " for writing.", "Error: " + link + " is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set."})
 }

@@ -276,7 +276,7 @@ func TestFileLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFixture(t, Options{File: link, Classes: usual})
-	f.expect("", "Error: Unable to open log file "+link+" for writing.\nError: "+link+" is a symbolic link.\n")
+	f.expect("", "Error: Unable to open log file "+link+" for writing.\nError: "+link+" is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set.\n")
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the link was followed: %v", err)
 	}

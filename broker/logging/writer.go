@@ -286,8 +286,8 @@ func (t *target) openFile() (*os.File, error) {
 // complain is what is said when openFile failed.
 func (t *target) complain(err error) []byte {
 	line := fmt.Appendf(nil, "%sError: Unable to open log file %s for writing.\n", t.prefix, t.file)
-	if errors.Is(err, syscall.ELOOP) {
-		line = fmt.Appendf(line, "%sError: %s is a symbolic link.\n", t.prefix, t.file)
+	if errors.Is(err, syscall.ELOOP) && !t.followLinks {
+		line = fmt.Appendf(line, "%sError: %s is a symbolic link, and MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is not set.\n", t.prefix, t.file)
 	}
 	return slices.Clip(line)
 }
