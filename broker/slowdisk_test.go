@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -342,6 +343,87 @@ func TestOwed(t *testing.T) {
 			t.Fatalf("received %v", m)
 		}
 	}
+}
+
+// webFrame is a client's frame of WebSocket, masked with zeroes.
+func webFrame(opcode byte, payload []byte) []byte {
+	b := []byte{0x80 | opcode, 0x80 | byte(len(payload))}
+	if len(payload) > 125 {
+		b = binary.BigEndian.AppendUint16([]byte{0x80 | opcode, 0x80 | 126}, uint16(len(payload)))
+	}
+	return append(append(b, 0, 0, 0, 0), payload...)
+}
+
+// TestOwedLeaving: what a client sent before a Close frame is handled also where it has
+// to wait for a stuck disk in the middle of it.
+func TestOwedLeaving(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	in := serveInside(t, "sys_interval 0\nmax_packet_size 1000000\nlistener "+port+" 127.0.0.1\nprotocol websockets\n")
+	p, q := in.join("p", packet.V311, true), in.join("q", packet.V311, true)
+	q.subscribe("r/#", 0)
+	web, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer web.Close()
+	connect := &packet.Packet{Type: packet.Connect}
+	connect.Connect.Version, connect.Connect.ClientID, connect.Connect.CleanStart = packet.V311, []byte("web"), true
+	fmt.Fprint(web, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
+	web.Write(webFrame(2, connect.Append(nil, packet.V311)))
+	connected := func() (yes bool) {
+		in.ask(func() {
+			for _, c := range in.conns {
+				yes = yes || c != nil && c.Connected() && c.ID() == "web"
+			}
+		})
+		return yes
+	}
+	for !connected() {
+		time.Sleep(time.Millisecond)
+	}
+	stuck := make(chan struct{})
+	in.disk.after(func() { <-stuck })
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		m := publishing("big", strings.Repeat("x", 64<<10), 0, 0)
+		m.Retain = true
+		for range 800 { // as in TestOwed
+			p.send(m)
+		}
+	}()
+	for owing := false; !owing; {
+		in.ask(func() { owing = in.db.owing })
+	}
+	const n = 100
+	var b []byte
+	for i := range n {
+		m := publishing(fmt.Sprint("r/", i), "x", 0, 0)
+		m.Retain = true
+		b = m.Append(b, packet.V311)
+	}
+	web.Write(append(webFrame(2, b), webFrame(8, []byte{3, 0xE8})...))
+	q.next() // the first; it waits with the second
+	if !connected() {
+		t.Error("the connection ended before its packets were handled")
+	}
+	in.disk.after(func() {})
+	close(stuck)
+	for i := 1; i < n; i++ {
+		if m := q.next(); m == nil || string(m.Topic) != fmt.Sprint("r/", i) {
+			t.Fatalf("received %v in place of message %d", m, i)
+		}
+	}
+	for connected() {
+		time.Sleep(time.Millisecond)
+	}
+	<-written
 }
 
 // refuses says that a client that wants to be kept is told at once that it cannot.
