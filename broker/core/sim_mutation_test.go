@@ -47,6 +47,17 @@ var simMutations = []simMutation{
 	{name: "acknowledge before the sync", seed: 1, handed: func(w *simWorld) {
 		w.b.Synced(w.b.pos, nil, w.now)
 	}},
+	{name: "never answer what waits for the disk", seed: 0, handed: func(w *simWorld) {
+		if n := len(w.b.holding); n > 2 {
+			w.b.holding = w.b.holding[:n-1]
+		}
+	}},
+	{name: "lose the answer to a refused packet", seed: 0, hears: func(cn *simConn, p *packet.Packet) {
+		if p.Type == packet.Suback && p.Codes[0] >= 0x80 {
+			p.Type, p.ID = packet.Pingresp, 0
+			cn.pings = append([][]*simMsg{nil}, cn.pings...)
+		}
+	}},
 }
 
 // simForgetful hears nothing of what is not retained any more.

@@ -11,7 +11,8 @@ import (
 // The simulation: one seed makes a broker with its journal on a simulated disk, a
 // dozen clients of all protocol levels, a network that delays, cuts, and brings bytes
 // in any portions, and a clock. The broker is stopped and killed, the disk loses what
-// was not synced, and an oracle judges all that the clients are sent (sim_oracle_test.go).
+// was not synced, is full or fails in some worlds, and an oracle judges all that the clients
+// are sent, or not (sim_oracle_test.go).
 //
 // A seed is a list of actions. What an action does depends on its own numbers and on
 // the state, so that any part of a list is a list too: that is how a failure is
