@@ -112,6 +112,9 @@ func (s *Server) flush(c *conn, now core.Time) {
 			s.core.Flushed(&c.Client, n, now)
 		}
 	}
+	if c.wire != nil {
+		s.core.Keeps(&c.Client, c.wire.Kept())
+	}
 	if c.Closed() {
 		s.sayGoodBye(c)
 		s.closing = append(s.closing, c)

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,6 +34,29 @@ func TestMemoryLimit(t *testing.T) {
 	s.connect("new", 4, "clean")
 	old.send("PUBLISH t 'x' qos=1 id=1")
 	old.expect("PUBACK 1 rc=10")
+}
+
+// TestUnreadTLSCounts: what is kept for a client by TLS that does not read counts.
+func TestUnreadTLSCounts(t *testing.T) {
+	t.Parallel()
+	a, conf := secured(t)
+	s := serve(t, conf+"sys_interval 1\nmax_queued_messages 1\n")
+	deaf, p := s.connectTLS("deaf", 4, a.clientConfig()), s.connectTLS("p", 4, a.clientConfig())
+	deaf.send("SUBSCRIBE 1 t")
+	deaf.expect("SUBACK 1 00")
+	const some = 100
+	messages := bytes.Repeat(packet.AppendPublish(nil, 4, 0, "t", 0, "", string(make([]byte, 1000))), some)
+	for range 15_000 / some { // more than sockets take
+		p.write(messages)
+	}
+	p.lives()
+	p.send("SUBSCRIBE 1 $SYS/broker/heap/current")
+	p.expect("SUBACK 1 00")
+	for {
+		if said, _ := strconv.Atoi(string(p.next().Payload)); said > 65_536 {
+			return
+		}
+	}
 }
 
 // TestMemoryLimitOfHalves: what is kept of packets that were sent in part counts, and

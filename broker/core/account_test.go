@@ -289,6 +289,41 @@ func TestAccountStalled(t *testing.T) {
 	r.bare()
 }
 
+// TestAccountKept: what the transport keeps of a client's output is accounted for, with
+// what waits behind it, and given back.
+func TestAccountKept(t *testing.T) {
+	const kept = 50_000 // sealed, and not taken by the socket
+	r := newRig(t, plain())
+	s, p := r.connect(packet.V311, "s"), r.connect(packet.V311, "p")
+	s.subscribe("t", 0)
+	r.settle()
+	before := r.acct.bytes
+	expect := func(want int) {
+		t.Helper()
+		if got := r.acct.bytes - before; got != int64(want) {
+			t.Errorf("%d bytes more are accounted for, not %d", got, want)
+		}
+		if err := r.check(); err != nil {
+			t.Error(err)
+		}
+	}
+	s.stalled = true
+	r.Keeps(&s.c, kept)
+	expect(kept)
+	p.say("t", strings.Repeat("x", 10_000), 0)
+	r.Keeps(&s.c, kept)
+	expect(kept + cap(s.c.out.buf))
+	s.read(10)
+	r.Keeps(&s.c, 0)
+	expect(cap(s.c.out.buf))
+	s.flow()
+	r.Keeps(&s.c, 0)
+	expect(0)
+	r.Keeps(&s.c, kept)
+	s.drop()
+	r.bare()
+}
+
 // TestMemoryLimitWill: a session that is there comes back above the limit, but not with
 // a large will.
 func TestMemoryLimitWill(t *testing.T) {

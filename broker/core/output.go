@@ -128,6 +128,15 @@ func (b *Broker) Flushed(c *Client, n int, now Time) {
 	}
 }
 
+// Keeps tells that c's transport has n bytes that the socket did not take, after what
+// Flushed was told of: they, and what waits behind them, are part of the account.
+func (b *Broker) Keeps(c *Client, n int) {
+	if n > 0 || c.flags&flagStalled != 0 {
+		n += cap(c.out.buf)
+	}
+	b.charge(c, n)
+}
+
 // tighten moves what a socket did not take to a buffer of its size, where it is
 // much less than the one it is in, for it may stay there long; and else to the
 // front, once as much was written as there is left.

@@ -243,11 +243,17 @@ func (c *Conn) drain(fd int) error {
 	if err != nil && err != loop.ErrAgain {
 		return err
 	}
-	if c.out = c.out[max(k, 0):]; len(c.out) == 0 {
+	switch {
+	case k == len(c.out):
 		c.out = nil
+	case k > 0: // to a buffer of its size, for it may stay there long
+		c.out = append([]byte(nil), c.out[k:]...)
 	}
 	return nil
 }
+
+// Kept is how many bytes of the wire wait for the socket to take them, in memory.
+func (c *Conn) Kept() int { return cap(c.out) }
 
 // fetch takes over what TLS itself wants to send.
 func (c *Conn) fetch() {
