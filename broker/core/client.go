@@ -66,6 +66,7 @@ type extra struct {
 	rules   uint64  // Broker.rules when it was given
 	asked   Login   // who is to give it, while the client is parked
 	part    part    // of its packet that is done, see flagPart
+	open    int     // the most QoS 2 messages it had open, see tightenIncoming
 }
 
 // part is what is kept of a SUBSCRIBE or UNSUBSCRIBE that is not done. It was decoded

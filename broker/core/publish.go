@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"strings"
 
 	"midge/broker/topic"
@@ -190,6 +191,9 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 	}
 	msg := b.message(m).use()
 	s.incoming[p.ID] = incoming{msg: msg}
+	if len(s.incoming) > incomingFew {
+		c.more().open = max(c.extra.open, len(s.incoming))
+	}
 	b.account(costIncoming)
 	if b.recording(s) {
 		b.rec.Receive(s.id, p.ID, msg.keep())
@@ -197,6 +201,20 @@ func (b *Broker) publish2(c *Client, p *packet.Packet, m *publication) error {
 	b.done(m)
 	b.acknowledge(c, p, packet.Success)
 	return nil
+}
+
+// incomingFew is how many QoS 2 messages a client may have open before it is noted.
+const incomingFew = 64
+
+// tightenIncoming moves what is open to a map of its size, where there were many more:
+// a map keeps the room of all it ever had.
+func (s *Session) tightenIncoming(c *Client) {
+	old := s.incoming
+	c.extra.open, s.incoming = 0, make(map[uint16]incoming, len(old))
+	if len(old) > incomingFew {
+		c.extra.open = len(old)
+	}
+	maps.Copy(s.incoming, old)
 }
 
 // warnFlood says once that a v5 client has more QoS 2 messages open than our
@@ -239,6 +257,9 @@ func (b *Broker) pubrel(c *Client, p *packet.Packet, now Time) error {
 	}
 	if in, ok := s.incoming[p.ID]; ok {
 		delete(s.incoming, p.ID)
+		if c.extra != nil && c.extra.open > 4*max(incomingFew, len(s.incoming)) {
+			s.tightenIncoming(c)
+		}
 		b.account(-costIncoming)
 		if b.recording(s) {
 			b.rec.Received(s.id, p.ID)

@@ -36,6 +36,9 @@ func (b *Broker) endConnection(c *Client, why cause) {
 	}
 	c.leaveVigil()
 	b.stopResend(c)
+	if c.extra != nil && c.extra.open > 0 { // the session forgets how many there were
+		c.session.tightenIncoming(c)
+	}
 	b.account(-costClient)
 	if c.extra != nil {
 		b.account(-c.extra.aliases.cost)
