@@ -67,6 +67,7 @@ type extra struct {
 	asked   Login   // who is to give it, while the client is parked
 	part    part    // of its packet that is done, see flagPart
 	open    int     // the most QoS 2 messages it had open, see tightenIncoming
+	small   bool    // told in the log that messages are too large for it
 }
 
 // part is what is kept of a SUBSCRIBE or UNSUBSCRIBE that is not done. It was decoded

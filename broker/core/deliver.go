@@ -149,7 +149,10 @@ func (b *Broker) unfit(c *Client, sub *persist.Subscription, p *publication, qos
 	}
 	n := b.sizeFor(c, sub.ID, p, qos, 0, now)
 	b.stats.PublishDropped++
-	b.log.Logf(LogNotice, "Dropping too large outgoing PUBLISH for %s (%d bytes)", c.session.id, n)
+	if c.extra == nil || !c.extra.small { // once: each message would be a way to fill a log
+		c.more().small = true
+		b.log.Logf(LogNotice, "Dropping too large outgoing PUBLISH for %s (%d bytes)", c.session.id, n)
+	}
 	return true
 }
 

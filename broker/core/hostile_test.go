@@ -2,6 +2,7 @@ package core
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 
 	"midge/packet"
@@ -60,6 +61,27 @@ func TestIncomingOfTakenOver(t *testing.T) {
 	}
 	if n := len(again.c.session.incoming); n != 0 {
 		t.Errorf("%d messages are open", n)
+	}
+	r.bare()
+}
+
+// TestTooLargeSaidOnce: messages that are larger than a client takes are a line of the
+// log for each connection and not for each message.
+func TestTooLargeSaidOnce(t *testing.T) {
+	r := newRig(t, plain())
+	p := r.connect(packet.V311, "p")
+	for i := range 3 {
+		c := r.connect(packet.V5, "c", maxPacketSize(10))
+		c.subscribe("t", 0)
+		for range 5 {
+			p.say("t", strings.Repeat("x", 20), 0)
+		}
+		if n := r.logged("Dropping too large outgoing PUBLISH for c "); n != i+1 {
+			t.Errorf("%d lines, not %d", n, i+1)
+		}
+	}
+	if n := r.stats.PublishDropped; n != 15 {
+		t.Errorf("%d are counted, not 15", n)
 	}
 	r.bare()
 }
