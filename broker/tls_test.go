@@ -178,6 +178,25 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+// TestLongChain: who has more to say in the handshake than is kept of him is heard to the
+// end. Its bytes come in pieces, as from afar.
+func TestLongChain(t *testing.T) {
+	t.Parallel()
+	a, conf := secured(t)
+	anna := a.issue("anna", nil)
+	for len(anna.pair.Certificate) < 400 {
+		anna.pair.Certificate = append(anna.pair.Certificate, a.cert.Raw)
+	}
+	s := serve(t, conf+"cafile "+filepath.Join(a.dir, "authority.crt")+"\nrequire_certificate true\n")
+	for range 5 {
+		c := s.dial("c", 4)
+		c.conn = tls.Client(&dribble{c.conn, 12_000}, a.clientConfig(anna))
+		if got := c.shake("clean"); got != "CONNACK 00" {
+			t.Fatalf("the answer is %q", got)
+		}
+	}
+}
+
 // TestTLSFilesRefused: what is wrong with the files ends the start, and is named.
 func TestTLSFilesRefused(t *testing.T) {
 	t.Parallel()

@@ -187,10 +187,15 @@ func (h *shake) end(err error) {
 func (h *shake) read(p []byte) (int, error) {
 	for {
 		h.mu.Lock()
+		full := len(h.in) > heldMax
 		n, err := copy(p, h.in), h.stopped
 		h.in = h.in[n:]
+		full = full && len(h.in) <= heldMax
 		h.reading = n == 0 && err == nil
 		h.mu.Unlock()
+		if full {
+			h.of.post(func() { h.of.notify(h.conn) }) // the socket can be read again
+		}
 		if err != nil {
 			return 0, err
 		}
