@@ -103,6 +103,9 @@ func (s *Server) flush(c *conn, now core.Time) {
 		}
 		n, err := s.write(c)
 		if err != nil && err != loop.ErrAgain {
+			if !c.Closed() && c.outlives(err) {
+				break // its handshake first
+			}
 			s.core.Lost(&c.Client, err, now)
 			s.core.Discard(&c.Client)
 			break
@@ -166,6 +169,9 @@ func (s *Server) watch(c *conn) {
 	}
 	if c.Pending() > 0 || c.unsent() {
 		want |= loop.Writable
+	}
+	if c.wire != nil && c.wire.Full() && c.wire.Shaking() {
+		want = loop.Once // its handshake will give notice
 	}
 	if want == c.watched {
 		return

@@ -190,3 +190,59 @@ func TestLeavingCrowd(t *testing.T) {
 		})
 	}
 }
+
+// TestLeavingAtOnce: the same for a client that sends all of it with the last of its
+// handshake, and waits for no answer, whether its side of the socket is closed then or is
+// reset.
+func TestLeavingAtOnce(t *testing.T) {
+	t.Parallel()
+	a, conf := secured(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, linger := range []int{-1, 0} {
+			t.Run(fmt.Sprintf("%s, linger %d", tls.VersionName(version), linger), func(t *testing.T) {
+				t.Parallel()
+				n := 20
+				if linger < 0 {
+					n = 6_000 // more than is read before the handshake is over
+				}
+				s := serve(t, conf+"max_queued_messages 0\nlistener {second} 127.0.0.1\n")
+				w := s.watcher("0")
+				config := a.clientConfig()
+				config.MaxVersion, config.ClientSessionCache = version, tls.NewLRUClientSessionCache(1)
+				s.connectTLS("first", 4, config).conn.Close() // with TLS 1.2 only a session that is resumed ends with the client's words
+				for range 10 {
+					c := s.dial("c", 4)
+					c.leaveAtOnce(config.Clone(), append(c.encode("CONNECT clean will={gone 'x'}"), burst(c, n, 0, "DISCONNECT")...), linger)
+					w.expectBurst(n)
+				}
+				w.lives()
+			})
+		}
+	}
+}
+
+// leaveAtOnce has a client send the last of its handshake, packets, the farewell and its
+// socket's end in one go.
+func (c *client) leaveAtOnce(config *tls.Config, packets []byte, linger int) {
+	c.s.t.Helper()
+	socket := c.conn.(*net.TCPConn)
+	cork := &corked{Conn: socket}
+	config.VerifyConnection = func(tls.ConnectionState) error { // it is the client's turn
+		cork.corked = true
+		return nil
+	}
+	conn := tls.Client(cork, config)
+	c.conn = conn
+	c.write(packets)
+	if err := conn.CloseWrite(); err != nil {
+		c.s.t.Fatal(err)
+	}
+	c.conn = socket
+	c.write(cork.kept.Bytes())
+	if linger < 0 {
+		socket.CloseWrite()
+	} else {
+		socket.SetLinger(linger)
+		socket.Close()
+	}
+}

@@ -285,6 +285,18 @@ func TestTLSMisuse(t *testing.T) {
 	half.conn.(*net.TCPConn).CloseWrite()
 	half.expect("close")
 	s.await("Client 127.0.0.1 [" + half.peer() + "] disconnected: connection closed by client.")
+	for linger, want := range map[int]string{-1: "connection closed by client.", 0: "Connection reset by peer."} {
+		begun := s.dial("begun", 4)
+		socket, peer := begun.conn.(*net.TCPConn), begun.peer()
+		begun.write(hello())
+		if linger < 0 {
+			socket.CloseWrite()
+		} else {
+			socket.SetLinger(linger)
+			socket.Close()
+		}
+		s.await("Client 127.0.0.1 [" + peer + "] disconnected: " + want)
+	}
 	wrong := s.dialTLS("distrusts", 4, &tls.Config{ServerName: "localhost"})
 	if got := wrong.shake("clean"); got != "" {
 		t.Error(got)
@@ -297,6 +309,30 @@ func TestTLSMisuse(t *testing.T) {
 	}
 	s.await("Client from " + plain.peer() + " appears to be using TLS to connect to a non-TLS listener.")
 	s.connectTLS("good", 4, a.clientConfig()).lives()
+}
+
+// TestTLSDistrusted: why a client ends the handshake is in the log, although it does not
+// wait until it is read.
+func TestTLSDistrusted(t *testing.T) {
+	t.Parallel()
+	_, conf := secured(t)
+	s := serve(t, conf)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, linger := range []int{-1, 0, -1, 0} {
+			c := s.dial("distrusts", 4)
+			socket, peer := c.conn.(*net.TCPConn), c.peer()
+			c.overTLS(&tls.Config{ServerName: "localhost", MaxVersion: version})
+			if got := c.shake("clean"); got != "" {
+				t.Error(got)
+			}
+			socket.SetLinger(linger)
+			socket.Close()
+			line, _ := s.log.find(func(line string) bool { return strings.Contains(line, peer+"] disconnected") })
+			if !strings.HasSuffix(line, "disconnected: TLS: the client says: bad certificate.") {
+				t.Errorf("%s, linger %d: %s", tls.VersionName(version), linger, line)
+			}
+		}
+	}
 }
 
 // connectTLS makes a client that is connected by TLS.

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"syscall"
 
 	"midge/broker/core"
 	"midge/broker/loop"
@@ -27,7 +29,7 @@ func (c *conn) unsent() bool { return c.wire != nil && c.wire.Unsent() }
 func (s *Server) readWire(c *conn, ready loop.Events, now core.Time) {
 	if c.wire.Full() {
 		s.watch(c) // until its handshake has used what there is, or the socket has taken it
-		if ready&loop.Hangup != 0 {
+		if ready&loop.Hangup != 0 && !c.wire.Shaking() {
 			s.core.Lost(&c.Client, nil, now)
 		}
 		return
@@ -40,6 +42,10 @@ func (s *Server) readWire(c *conn, ready loop.Events, now core.Time) {
 		s.wired.buf = make([]byte, wireBuffer)
 	}
 	n, err := loop.Read(int(c.Handle), s.wired.buf)
+	if n == 0 && err != loop.ErrAgain && c.wire.End(cmp.Or(err, io.EOF)) {
+		s.watch(c)
+		return
+	}
 	if s.alive(c, n, err, now) {
 		s.unwrap(c, s.wired.buf[:n], now)
 	}
@@ -116,6 +122,7 @@ func (s *Server) meet(c *conn) {
 // unwrapped does what is due after Unwrap.
 func (s *Server) unwrapped(c *conn, err error, now core.Time) {
 	var rejected *transport.Rejected
+	gone, _ := err.(syscall.Errno) // what End was told
 	switch {
 	case c.Closed():
 	case errors.As(err, &rejected):
@@ -123,7 +130,9 @@ func (s *Server) unwrapped(c *conn, err error, now core.Time) {
 			s.log.Logf(core.LogNotice, "Connection from %s rejected, %s.", c.Peer(), rejected.Why)
 		}
 		s.core.Dismiss(&c.Client, now)
-	case err == io.EOF:
+	case gone != 0 && !c.unhandled():
+		s.core.Lost(&c.Client, gone, now)
+	case err == io.EOF || gone != 0:
 		c.marks |= markFinal
 		s.conclude(c, now)
 	case err != nil:
@@ -159,6 +168,12 @@ func (s *Server) wake(w *transport.Conn) {
 	if !c.Closed() {
 		s.watch(c)
 	}
+}
+
+// outlives says that there is something to be made of what c has sent, although its socket
+// takes nothing any more, as err says.
+func (c *conn) outlives(err error) bool {
+	return c.wire != nil && c.wire.Shaking() && (loop.Unread(int(c.Handle)) || c.wire.End(err))
 }
 
 // sayGoodBye writes the last words of a closed connection's transport, as far as the

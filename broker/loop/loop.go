@@ -62,6 +62,10 @@ const (
 	// Ended: the peer sends nothing more. For those who are not read; a read meets
 	// the end by itself.
 	Ended
+
+	// Once, of those that are watched for, has the next report be the last before
+	// another Mod, and so Hangup be reported no more than once.
+	Once
 )
 
 // Event is what one descriptor is ready for.

@@ -66,13 +66,13 @@ func New() (*Poller, error) {
 	return p, nil
 }
 
-// Add begins to watch fd for ev, a set of Readable, Writable and Ended.
+// Add begins to watch fd for ev, a set of Readable, Writable, Ended and Once.
 func (p *Poller) Add(fd int, ev Events) error {
 	return p.control("epoll_ctl add", unix.EPOLL_CTL_ADD, fd, ev)
 }
 
 // Mod replaces what fd is watched for. With an empty set fd still reports
-// Hangup, over and over. Closing the last descriptor of a socket ends it.
+// Hangup, over and over; with Once, once. Closing the last descriptor of a socket ends it.
 func (p *Poller) Mod(fd int, ev Events) error {
 	return p.control("epoll_ctl mod", unix.EPOLL_CTL_MOD, fd, ev)
 }
@@ -87,6 +87,9 @@ func (p *Poller) control(call string, op, fd int, ev Events) error {
 	}
 	if ev&Ended != 0 {
 		e.Events |= unix.EPOLLRDHUP
+	}
+	if ev&Once != 0 {
+		e.Events |= unix.EPOLLONESHOT
 	}
 	return os.NewSyscallError(call, unix.EpollCtl(p.epoll, op, fd, &e))
 }

@@ -131,6 +131,26 @@ func TestHangup(t *testing.T) {
 	expect(t, p, map[int]Events{a: Hangup})
 }
 
+// TestOnce: what is reported once is not reported again before a Mod.
+func TestOnce(t *testing.T) {
+	p := newPoller(t)
+	a, b := pair(t)
+	must(t, p.Add(a, Readable))
+	must(t, p.Mod(a, Once))
+	expect(t, p, nil)
+	must(t, Close(b))
+	expect(t, p, map[int]Events{a: Hangup})
+	expect(t, p, nil)
+	must(t, p.Mod(a, Once))
+	expect(t, p, map[int]Events{a: Hangup})
+	must(t, p.Mod(a, Readable|Once))
+	expect(t, p, map[int]Events{a: Readable | Hangup})
+	expect(t, p, nil)
+	must(t, p.Mod(a, Readable))
+	expect(t, p, map[int]Events{a: Readable | Hangup})
+	expect(t, p, map[int]Events{a: Readable | Hangup})
+}
+
 // TestEnded: the end is told to those who do not read.
 func TestEnded(t *testing.T) {
 	p := newPoller(t)

@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -14,7 +15,8 @@ import (
 // there are computes them, and shakingMax of them are under way; the others wait
 // in a queue, in which they cost the bytes that came. While somebody waits, those
 // that make their peers' acquaintance for longer than dawdling are ended: a client
-// that begins and never goes on takes nobody's place.
+// that begins and never goes on takes nobody's place. The end of a socket waits for those
+// alone that are under way and have something to judge.
 type Handshakes struct {
 	post   func(func()) // runs a function on the loop
 	notify func(*Conn)  // called on the loop when Unwrap and Write are to be called
@@ -64,6 +66,7 @@ type shake struct {
 	more    chan struct{} // tells read of bytes, and of the end
 	reading bool          // read waits for them
 	stopped error         // given up by the loop, and why
+	over    error         // how the socket ended, behind in; written by the loop alone
 	done    bool
 	err     error // then: what came of it
 }
@@ -191,6 +194,9 @@ func (h *shake) read(p []byte) (int, error) {
 		n, err := copy(p, h.in), h.stopped
 		h.in = h.in[n:]
 		full = full && len(h.in) <= heldMax
+		if n == 0 && err == nil && h.over != nil {
+			err = io.EOF
+		}
 		h.reading = n == 0 && err == nil
 		h.mu.Unlock()
 		if full {
@@ -232,6 +238,18 @@ func (h *shake) ended(wire []byte) bool {
 		h.wake()
 	}
 	return false
+}
+
+// outlive notes that the socket has come to its end, and is false if the handshake has
+// nothing to say of what came before.
+func (h *shake) outlive(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stage != shaking || !h.done && h.reading && len(h.in) == 0 {
+		return false
+	}
+	h.over = err
+	return true
 }
 
 // wake tells read to look again; under mu.

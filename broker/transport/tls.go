@@ -76,11 +76,12 @@ func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // open decrypts what came. All of wire is used up, for dst has room for it.
 func (s *secure) open(dst, wire []byte) (n int, err error) {
-	if s.shake != nil {
+	var over error
+	if h := s.shake; h != nil {
 		if done, err := s.handshake(wire); !done || err != nil {
 			return 0, err
 		}
-		wire = nil
+		wire, over = nil, h.over
 		defer lean(s.conn)
 	}
 	if len(s.wire.in) == 0 {
@@ -94,7 +95,7 @@ func (s *secure) open(dst, wire []byte) (n int, err error) {
 		n += k
 		if err == (wouldBlock{}) {
 			s.wire.in = nil
-			return n, nil
+			return n, over
 		}
 		if err != nil {
 			return n, plainError(err)
@@ -119,7 +120,10 @@ func (s *secure) handshake(wire []byte) (done bool, err error) {
 	s.shake, s.wire.shake = nil, nil
 	s.wire.in, s.wire.rest = h.in, h.out
 	if h.err != nil {
-		return false, plainError(h.err)
+		if err = plainError(h.err); err == io.EOF && h.over != nil {
+			err = h.over
+		}
+		return false, err
 	}
 	return true, nil
 }
@@ -144,7 +148,9 @@ func (s *secure) take(out []byte) []byte {
 	return out
 }
 
-func (s *secure) full() bool { return s.shake != nil && s.shake.held() > heldMax }
+func (s *secure) full() bool {
+	return s.shake != nil && (s.shake.over != nil || s.shake.held() > heldMax)
+}
 
 func (s *secure) held() int {
 	if s.shake == nil {

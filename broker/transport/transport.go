@@ -80,8 +80,8 @@ func (c *Conn) InPlace() bool { return c.secure == nil }
 // at the front of dst, which must be larger than wire by Slack and apart from it, but
 // see InPlace. Without wire it goes on after a notice of Handshakes. An error ends the connection,
 // after the n bytes; it is io.EOF where the peer said that it sends nothing more: then all
-// but Unwrap goes on until Finish. There may be something to Write then, an alert for
-// instance.
+// but Unwrap goes on until Finish; or it is what End was told. There may be something to
+// Write then, an alert for instance.
 func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil { // over the bytes of a stranger: it is his connection that ends
@@ -272,6 +272,17 @@ func (c *Conn) Unsent() bool {
 // Full says that no more should be read from the socket before a notice, or before it
 // has taken what is Unsent: what TLS answers of its own accord waits there too.
 func (c *Conn) Full() bool { return c.secure != nil && (c.secure.full() || len(c.out) > 2*sealMax) }
+
+// Shaking says that a handshake is under way, which gives notice when it has made
+// something of what came, or has room for more.
+func (c *Conn) Shaking() bool {
+	return c.secure != nil && c.secure.shake != nil && c.secure.shake.stage == shaking
+}
+
+// End tells of the end of the socket: io.EOF, or the error of a read. It is true if a
+// handshake under way has still to judge what came before. Then the connection is Full
+// until a notice, and Unwrap tells what came of it.
+func (c *Conn) End(err error) bool { return c.Shaking() && c.secure.shake.outlive(err) }
 
 // Held is how many bytes are kept of a peer that is not through its handshake.
 func (c *Conn) Held() int {
