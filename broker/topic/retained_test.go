@@ -135,7 +135,7 @@ func TestRetainedMemory(t *testing.T) {
 	for _, name := range names {
 		r.Delete(name)
 	}
-	if left := heap() - before; left > 4<<10 {
+	if left := heap() - before; left > 64<<10 {
 		t.Errorf("%d bytes left when all are gone", left)
 	}
 	runtime.KeepAlive(&r)
