@@ -293,7 +293,7 @@ func (b *Broker) welcome(c *Client, id string, p *packet.Packet, now Time) {
 		s = &Session{id: id}
 		b.sessions[id] = s
 		b.account(s.cost())
-		b.leans = b.ended // one that this client had before is not to come back
+		b.leans = b.ended[id] // one that this client had before is not to come back
 	}
 	b.attach(c, s, p, now)
 	b.logConnect(c, p)

@@ -103,18 +103,18 @@ type Broker struct {
 	debug     bool      // the log wants debug lines
 
 	rec     persist.Recorder
-	changed bool             // something was reported since the last commit
-	pos     persist.Position // of the newest record
-	cleared persist.Position // of the newest record that a topic retains nothing any more
-	ended   persist.Position // of the newest record of a session's end
-	leans   persist.Position // of an earlier record that made a change of the packet being handled needless
-	safe    persist.Position // up to which the recorder reported safety
-	down    packet.Reason    // why nothing can be recorded, or Success
-	owing   bool             // the recorder has too much to do, see Owing
-	owed    []*Client        // those that are not read meanwhile
-	crowd   crowd            // publishers that wait for subscribers
-	holding []*Client        // clients with held packets
-	freed   []*Client        // the list before, reused
+	changed bool                        // something was reported since the last commit
+	pos     persist.Position            // of the newest record
+	cleared persist.Position            // of the newest record that a topic retains nothing any more
+	ended   map[string]persist.Position // of the records of sessions' ends that are not safe yet, by client id
+	leans   persist.Position            // of an earlier record that made a change of the packet being handled needless
+	safe    persist.Position            // up to which the recorder reported safety
+	down    packet.Reason               // why nothing can be recorded, or Success
+	owing   bool                        // the recorder has too much to do, see Owing
+	owed    []*Client                   // those that are not read meanwhile
+	crowd   crowd                       // publishers that wait for subscribers
+	holding []*Client                   // clients with held packets
+	freed   []*Client                   // the list before, reused
 
 	packet   packet.Packet // the packet being handled
 	pub      publication   // the message being routed

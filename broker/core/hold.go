@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"midge/packet"
 	"midge/persist"
 )
@@ -90,6 +91,10 @@ func (c *Client) awaitsConnack() bool { return c.held != nil && c.held.connack }
 func (b *Broker) Synced(p persist.Position, err error, now Time) {
 	b.down = reasonDown(err)
 	b.safe = max(b.safe, p)
+	maps.DeleteFunc(b.ended, func(_ string, end persist.Position) bool { return end <= b.safe })
+	if len(b.ended) == 0 {
+		b.ended = nil // a map keeps the room that it once needed
+	}
 	var waited []*Client
 	waited, b.holding = b.holding, b.freed[:0]
 	for _, c := range waited {

@@ -206,11 +206,15 @@ func TestHoldEnded(t *testing.T) {
 	r.sync()
 	r.dial(packet.V311, "d").drop()
 	r.settle()
-	p := r.dial(packet.V311, "d")
+	p, other := r.dial(packet.V311, "d"), r.dial(packet.V311, "other")
 	r.settle()
 	p.expect()
+	other.expect("CONNACK") // it had none
 	r.sync()
 	p.expect("CONNACK")
+	if r.ended != nil {
+		t.Errorf("%d ends are remembered", len(r.ended))
+	}
 }
 
 // TestHoldNothing: what promises nothing durable does not wait.

@@ -130,7 +130,10 @@ func (b *Broker) endSession(s *Session, now Time) {
 	delete(b.sessions, s.id)
 	if b.rec != nil && s.relies > 0 {
 		b.record(nil)
-		b.ended = b.pos + 1
+		if b.ended == nil {
+			b.ended = make(map[string]persist.Position)
+		}
+		b.ended[s.id] = b.pos + 1
 		b.rec.Forget(s.id)
 	}
 }
