@@ -102,6 +102,7 @@ func (s *Server) flush(c *conn, now core.Time) {
 			break
 		}
 		n, err := s.write(c)
+		s.written += max(0, n)
 		if err != nil && err != loop.ErrAgain {
 			if !c.Closed() && c.outlives(err) {
 				break // its handshake first

@@ -28,6 +28,7 @@ package broker
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -73,6 +74,7 @@ type Server struct {
 	share     int                          // what one connection may do in this turn
 	heed      heed
 	spent     int     // work of this turn, see core.WorkTurn
+	written   int     // bytes written in this turn, see writtenMax
 	unwritten []*conn // have output that was not written in their turn, the newest last
 	closing   []*conn // to be closed at the end of the turn
 	starved   bool    // it was said that descriptors have run out
@@ -162,7 +164,7 @@ func (s *Server) turn() error {
 		return err
 	}
 	now := s.now()
-	s.spent = 0
+	s.spent, s.written = 0, 0
 	s.goOn(now)
 	s.share = s.core.Share(len(events))
 	for _, e := range events {
@@ -207,7 +209,7 @@ func (s *Server) handle(e loop.Event, now core.Time) {
 		return
 	}
 	if !c.Closed() {
-		if e.Flags&loop.Writable != 0 {
+		if e.Flags&loop.Writable != 0 && !s.later(c) { // or it is told of once more
 			c.setBlocked(false)
 			s.flush(c, now)
 		}
@@ -229,6 +231,17 @@ func (s *Server) connOf(fd int32) *conn {
 
 // flushMax is how many connections are written in one go, each of which is a system call.
 const flushMax = 128
+
+// Large outputs are written until there were writtenMax bytes in the turn: a large
+// message for a hundred is as many copies of it. Those of up to writtenSmall bytes, as
+// answers are, do not wait for them.
+const (
+	writtenMax   = 8 << 20
+	writtenSmall = 64 << 10
+)
+
+// later says that c has a large output for which there is no time in this turn.
+func (s *Server) later(c *conn) bool { return s.written > writtenMax && c.Pending() > writtenSmall }
 
 // flushAll writes each connection that has output. What that brings about (a
 // queue that refills, a will) is flushed too, up to a bound; core.Next knows of
@@ -252,6 +265,7 @@ func (s *Server) flushAll(now core.Time) {
 // flushLast writes all there is, for there is no next turn: what earlier turns left, and
 // what is new, with what that brings about as in flushAll.
 func (s *Server) flushLast(now core.Time) {
+	s.written = math.MinInt
 	s.flushOld(len(s.unwritten), now)
 	for range 4 {
 		s.flushEach(s.core.Dirty(), now)
@@ -262,26 +276,32 @@ func (s *Server) flushLast(now core.Time) {
 // of their own, and those that have waited longest.
 func (s *Server) flushSome(dirty []*core.Client, now core.Time) {
 	for _, cl := range dirty {
-		if c := s.conns[cl.Handle]; c != nil && &c.Client == cl && c.marks&markUnwritten == 0 {
-			c.marks |= markUnwritten
-			s.unwritten = append(s.unwritten, c)
+		if c := s.conns[cl.Handle]; c != nil && &c.Client == cl {
+			s.postpone(c)
 		}
 	}
-	n := max(len(s.unwritten)-flushMax/2, len(s.unwritten)/2)
-	for i := len(s.unwritten) - 1; i >= n; i-- {
-		s.flushLate(s.unwritten[i], now)
-		s.unwritten[i] = nil
+	end := len(s.unwritten)
+	for n := max(end-flushMax/2, end/2); end > n && !s.later(s.unwritten[end-1]); end-- {
+		s.flushLate(s.unwritten[end-1], now)
+		s.unwritten[end-1] = nil
 	}
-	s.unwritten = s.unwritten[:n]
-	s.flushOld(min(n, flushMax/2), now)
+	s.unwritten = s.unwritten[:end]
+	s.flushOld(min(end, flushMax/2), now)
 }
 
-// flushOld writes the first n of those that were to be written before.
+// flushOld writes the first n of those that were to be written before, but for large
+// outputs for which there is no time any more.
 func (s *Server) flushOld(n int, now core.Time) {
+	left := 0
 	for _, c := range s.unwritten[:n] {
+		if s.later(c) {
+			s.unwritten[left] = c
+			left++
+			continue
+		}
 		s.flushLate(c, now)
 	}
-	s.unwritten = slices.Delete(s.unwritten, 0, n)
+	s.unwritten = slices.Delete(s.unwritten, left, n)
 }
 
 func (s *Server) flushLate(c *conn, now core.Time) {
@@ -291,9 +311,22 @@ func (s *Server) flushLate(c *conn, now core.Time) {
 	}
 }
 
+// postpone has c written in a later turn.
+func (s *Server) postpone(c *conn) {
+	if c.marks&markUnwritten == 0 {
+		c.marks |= markUnwritten
+		s.unwritten = append(s.unwritten, c)
+	}
+}
+
 func (s *Server) flushEach(clients []*core.Client, now core.Time) {
 	for _, cl := range clients {
-		if c := s.conns[cl.Handle]; c != nil && &c.Client == cl {
+		c := s.conns[cl.Handle]
+		switch {
+		case c == nil || &c.Client != cl:
+		case s.later(c):
+			s.postpone(c)
+		default:
 			s.flush(c, now)
 		}
 	}

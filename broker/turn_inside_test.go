@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"midge/broker/core"
@@ -93,4 +95,40 @@ func TestTurnBudget(t *testing.T) {
 	if limit := 6*core.WorkTurn + writers*(512+one); most > limit || most < core.WorkTurn {
 		t.Errorf("the longest turn took %d, of at most %d", most, limit)
 	}
+}
+
+// TestWriteBudget: a large message for many is not written to all of them in one turn.
+func TestWriteBudget(t *testing.T) {
+	const readers, size, n = 100, 1_500_000, 3
+	in := serveInside(t, "")
+	var ready sync.WaitGroup
+	for i := range readers {
+		r := in.join(fmt.Sprint("r", i), packet.V311, true)
+		r.subscribe("t", 0)
+		ready.Go(func() {
+			if got, err := io.CopyN(io.Discard, r.r, n*size); err != nil {
+				t.Errorf("%d bytes came: %v", got, err)
+			}
+		})
+	}
+	most, last := uint64(0), uint64(0)
+	var look func()
+	look = func() { // once in each turn
+		sent := uint64(in.core.Figures().BytesSent)
+		most, last = max(most, sent-last), sent
+		if !in.stopping {
+			in.poll.Post(look)
+		}
+	}
+	in.ask(look)
+	w := in.join("w", packet.V311, true)
+	for range n {
+		w.send(publishing("t", strings.Repeat("x", size), 0, 0))
+	}
+	ready.Wait()
+	in.ask(func() {
+		if most > 2*(writtenMax+2*size) || most < writtenMax {
+			t.Errorf("%d bytes were written in one turn", most)
+		}
+	})
 }
