@@ -178,6 +178,30 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+// TestTLSPlainAlert: it is also where the alert is not encrypted, as OpenSSL's is when it
+// does not like the certificate of a server of TLS 1.3.
+func TestTLSPlainAlert(t *testing.T) {
+	t.Parallel()
+	_, conf := secured(t)
+	s := serve(t, conf)
+	for _, tt := range []struct{ send, want string }{
+		{"\x15\x03\x03\x00\x02\x02\x30", "the client says: unknown certificate authority."},
+		{"\x14\x03\x03\x00\x01\x01\x15\x03\x03\x00\x02\x02\x2a", "the client says: bad certificate."},
+		{"\x15\x03\x03\x00\x02\x02\xf7", "the client says: alert(247)."},
+		{"\x17\x03\x03\x00\x02\x02\x30", "bad record MAC."},
+		{"\x15\x03\x03\x00\x03\x02\x30\x00", "bad record MAC."},
+	} {
+		c := s.dial("distrusts", 4)
+		c.write(hello())
+		if _, err := c.conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.write([]byte(tt.send))
+		c.conn.(*net.TCPConn).CloseWrite()
+		s.await("Client 127.0.0.1 [" + c.peer() + "] disconnected: TLS: " + tt.want)
+	}
+}
+
 // TestLongChain: who has more to say in the handshake than is kept of him is heard to the
 // end. Its bytes come in pieces, as from afar.
 func TestLongChain(t *testing.T) {

@@ -67,6 +67,7 @@ type shake struct {
 	reading bool          // read waits for them
 	stopped error         // given up by the loop, and why
 	over    error         // how the socket ended, behind in; written by the loop alone
+	last    []byte        // the end of what was read, as long as an alert in plain
 	done    bool
 	err     error // then: what came of it
 }
@@ -173,7 +174,7 @@ func safely(f func() error) (err error) {
 // end reports what came of it.
 func (h *shake) end(err error) {
 	h.mu.Lock()
-	h.done, h.err = true, err
+	h.done, h.err = true, h.plainAlert(err)
 	if h.stopped != nil {
 		h.err = h.stopped
 	}
@@ -193,6 +194,7 @@ func (h *shake) read(p []byte) (int, error) {
 		full := len(h.in) > heldMax
 		n, err := copy(p, h.in), h.stopped
 		h.in = h.in[n:]
+		h.remember(p[:n])
 		full = full && len(h.in) <= heldMax
 		if n == 0 && err == nil && h.over != nil {
 			err = io.EOF
@@ -212,6 +214,30 @@ func (h *shake) read(p []byte) (int, error) {
 		<-h.more
 		h.of.turns <- struct{}{}
 	}
+}
+
+// alertLen is the length of a record with an alert that is not encrypted, in bytes.
+const alertLen = 7
+
+// remember keeps the end of what was read.
+func (h *shake) remember(b []byte) {
+	h.last = append(h.last, b[max(0, len(b)-alertLen):]...)
+	h.last = h.last[max(0, len(h.last)-alertLen):]
+}
+
+// plainAlert makes err the alert that the client has sent in plain, if it has: of TLS 1.3
+// crypto/tls takes it for a record that is broken. OpenSSL sends one when it does not like
+// the server's certificate, for it has not begun to encrypt by then.
+func (h *shake) plainAlert(err error) error {
+	const alertRecord, badRecordMAC = 21, tls.AlertError(20)
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Err.Error() != badRecordMAC.Error() || len(h.last) < alertLen {
+		return err
+	}
+	if b := h.last; b[0] != alertRecord || b[1] != 3 || b[3] != 0 || b[4] != 2 {
+		return err
+	}
+	return &net.OpError{Op: "remote error", Err: tls.AlertError(h.last[6])}
 }
 
 // write takes what crypto/tls sends.
