@@ -236,7 +236,7 @@ const flushMax = 128
 // message for a hundred is as many copies of it. Those of up to writtenSmall bytes, as
 // answers are, do not wait for them.
 const (
-	writtenMax   = 8 << 20
+	writtenMax   = 16 << 20
 	writtenSmall = 64 << 10
 )
 
