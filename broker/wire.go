@@ -2,7 +2,6 @@ package broker
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"syscall"
 
@@ -121,11 +120,11 @@ func (s *Server) meet(c *conn) {
 
 // unwrapped does what is due after Unwrap.
 func (s *Server) unwrapped(c *conn, err error, now core.Time) {
-	var rejected *transport.Rejected
+	rejected, _ := err.(*transport.Rejected)
 	gone, _ := err.(syscall.Errno) // what End was told
 	switch {
 	case c.Closed():
-	case errors.As(err, &rejected):
+	case rejected != nil:
 		if rejected.Why != "" && s.conf.ConnectionMessages {
 			s.log.Logf(core.LogNotice, "Connection from %s rejected, %s.", c.Peer(), rejected.Why)
 		}
