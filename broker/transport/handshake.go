@@ -274,7 +274,9 @@ func (h *shake) outlive(err error) bool {
 	if h.stage != shaking || !h.done && h.reading && len(h.in) == 0 {
 		return false
 	}
-	h.over = err
+	if h.over == nil {
+		h.over = err
+	}
 	return true
 }
 

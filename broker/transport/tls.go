@@ -152,6 +152,14 @@ func (s *secure) full() bool {
 	return s.shake != nil && (s.shake.over != nil || s.shake.held() > heldMax)
 }
 
+// gone is the error with which the socket has ended while the handshake was under way.
+func (s *secure) gone() error {
+	if s.shake == nil || s.shake.over == io.EOF {
+		return nil
+	}
+	return s.shake.over
+}
+
 func (s *secure) held() int {
 	if s.shake == nil {
 		return 0

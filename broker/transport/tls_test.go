@@ -2,6 +2,7 @@ package transport
 
 import (
 	"io"
+	"syscall"
 	"testing"
 )
 
@@ -29,6 +30,26 @@ func TestEnd(t *testing.T) {
 	}
 	if New(1, new(Scratch)).End(io.EOF) {
 		t.Error("without TLS")
+	}
+}
+
+// TestEndReason: a socket that was reset is not written, and the first error is the reason.
+func TestEndReason(t *testing.T) {
+	c := New(1, new(Scratch))
+	h := &shake{stage: shaking}
+	c.secure = &secure{shake: h}
+	c.End(syscall.ECONNRESET)
+	h.reading = true
+	for range 2 {
+		_, err := c.Write(-1, nil)
+		if err != syscall.ECONNRESET || c.End(err) {
+			t.Error(err)
+		}
+	}
+	h.reading = false
+	c.End(syscall.EPIPE)
+	if h.over != syscall.ECONNRESET {
+		t.Error(h.over)
 	}
 }
 

@@ -117,10 +117,13 @@ func (c *Conn) Unwrap(dst, wire []byte) (n int, err error) {
 // Write writes the bytes of MQTT in runs to the socket fd, wrapped, as far as it
 // takes them; before them what was Unsent. The first n bytes of runs are done with
 // then, and the slices in runs are changed. Errors are those of loop.Write without
-// ErrAgain.
+// ErrAgain, or the error that End was told.
 func (c *Conn) Write(fd int, runs [][]byte) (n int, err error) {
 	if c.secure == nil {
 		return c.writeFrames(fd, runs)
+	}
+	if err := c.secure.gone(); err != nil {
+		return 0, err
 	}
 	for {
 		if err := c.drain(fd); err != nil || len(c.out) > 0 {
