@@ -27,6 +27,7 @@ type simClient struct {
 	taint   bool     // a CONNECT that may have made another was not answered
 	from    Time     // from which the session may end; simForever while connected
 	to      Time     // by which it surely does
+	lapsed  int      // the step since which it may have ended, of itself; 0: not yet
 	least   uint32   // its expiry, in seconds, is between these
 	most    uint32
 	wills   []*simMsg // that may still come
@@ -199,6 +200,17 @@ func (c *simClient) ended() {
 	c.to = c.w.now + Time(c.most)*1000
 }
 
+// lapses notes that the session may have expired.
+func (c *simClient) lapses() {
+	from := c.from
+	if cn := c.conn; cn != nil && cn.ended && c.least != noExpiry {
+		from = cn.endedAt + Time(c.least)*1000
+	}
+	if c.lapsed == 0 && c.w.now >= from {
+		c.lapsed = c.w.step
+	}
+}
+
 // welcomed is CONNACK.
 func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 	w := c.w
@@ -254,7 +266,7 @@ func (c *simClient) welcomed(cn *simConn, p *packet.Packet) {
 	c.sess.conns++
 	c.sess.durable = cn.expiry > 0
 	c.exist, c.taint, c.tried = simYes, false, false
-	c.least, c.most, c.from, c.to = cn.expiry, cn.expiry, simForever, simForever
+	c.least, c.most, c.from, c.to, c.lapsed = cn.expiry, cn.expiry, simForever, simForever, 0
 	for _, m := range c.given {
 		m.until = w.step
 	}

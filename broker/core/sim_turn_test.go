@@ -87,6 +87,9 @@ func (w *simWorld) pass(span Time) {
 	w.goOn(end)
 	w.turn()
 	w.watch()
+	for _, c := range w.clients {
+		c.lapses()
+	}
 	rest := w.b.safe == w.b.pos && w.disk.idle() && w.b.down == packet.Success
 	slept := time.Duration(w.now-w.slept) * time.Millisecond
 	time.Sleep(slept)
