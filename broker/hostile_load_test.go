@@ -220,11 +220,11 @@ func (k *siege) endure() (b *bystander) {
 	return b
 }
 
-// rest is what the broker has when nobody is there.
+// rest is what the broker has when nobody is there, and the crowd's sessions have expired.
 func (k *siege) rest(was footprint) footprint {
 	w := k.s.connect("measure", 4, "clean")
 	defer w.conn.Close()
-	return k.s.calm(w, was)
+	return k.s.calm(w, was, patience+time.Duration(k.orders.Expiry)*time.Second)
 }
 
 // TestHostile: the bystander loses nothing, and the memory stays below the limit. How

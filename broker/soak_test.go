@@ -271,13 +271,13 @@ func (s *server) measure(was footprint) footprint {
 	w := s.connect("measure", packet.V311, "clean")
 	defer w.conn.Close()
 	heap := s.collect(w)
-	f := s.calm(w, was)
+	f := s.calm(w, was, patience)
 	f.heap = heap
 	return f
 }
 
-// calm waits for calm and measures all but the heap.
-func (s *server) calm(w *client, was footprint) footprint {
+// calm waits for calm, that long, and measures all but the heap.
+func (s *server) calm(w *client, was footprint, long time.Duration) footprint {
 	s.t.Helper()
 	f := footprint{descriptors: s.descriptors()}
 	w.send("SUBSCRIBE 1 $SYS/broker/# qos=0")
@@ -285,7 +285,7 @@ func (s *server) calm(w *client, was footprint) footprint {
 	said, ticks := map[string]string{}, 0
 	more := func() bool { return was.descriptors > 0 && f.descriptors > was.descriptors }
 	calm := func() bool { return said["clients/total"] == "1" && said["clients/connected"] == "1" }
-	for late := time.Now().Add(patience); ticks < 2 || !calm() || more(); {
+	for late := time.Now().Add(long); ticks < 2 || !calm() || more(); {
 		p := w.next()
 		name := strings.TrimPrefix(string(p.Topic), "$SYS/broker/")
 		said[name] = string(p.Payload)
