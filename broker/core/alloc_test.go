@@ -186,7 +186,7 @@ func TestAllocsFeed(t *testing.T) {
 	for _, qos := range []byte{0, 1} {
 		l := newLine(t, plain())
 		l.pub = l.dial(packet.V311, "pub", true, nil)
-		for i := range 100_000 {
+		for i := range 300_000 {
 			l.give(l.pub, packet.AppendPublish(nil, packet.V311, 1|qos<<1, fmt.Sprintf("r/%06d", i), 1, "", "0123456789abcdef"))
 		}
 		l.flush()

@@ -116,8 +116,10 @@ const (
 	workRetain    = 8   // stored, or taken away
 	workSubscribe = 16  // and UNSUBSCRIBE, for each filter
 	workChecks    = 4   // filters checked for a unit
+	workFeed      = 2   // a retained message read
+	workSeek      = 16  // found, for the first time or behind others that do not match
 	workControl   = 64  // a request to $CONTROL/, beside its answer
-	cursorBudget  = 64  // retained messages to one session in one go
+	cursorBudget  = 256 // retained messages to one session in one go
 
 	workControlBytes = 16 // of such an answer, in bytes for a unit
 )

@@ -98,8 +98,8 @@ type Broker struct {
 	full      []*Client // what Filled gave out last, reused
 	dirty     []*Client // clients with output, each once
 	turn      []*Client // what Dirty gave out last, reused
-	busy      []*Client // clients to be fed again in the next turn
-	feeding   []*Client // the list being worked off, reused
+	busy      []*Client // clients to be fed again in the next turn, the first to go on first
+	fed       int       // units of work for retained messages in this turn
 	debug     bool      // the log wants debug lines
 
 	rec     persist.Recorder
@@ -277,22 +277,9 @@ func (b *Broker) Next() Time {
 // ticks is how many deadlines one Tick works off, so that no turn grows long.
 const ticks = 512
 
-// feeds is how many clients one Tick feeds, for the same reason.
-const feeds = 64
-
 // Tick does what is due at now, up to a bound: Next tells what is left.
 func (b *Broker) Tick(now Time) {
-	n := min(feeds, len(b.busy))
-	b.feeding = append(b.feeding[:0], b.busy[:n]...)
-	b.busy = slices.Delete(b.busy, 0, n)
-	for _, c := range b.feeding {
-		c.flags &^= flagBusy
-		if c.state == connected {
-			b.pump(c, now)
-			b.commit()
-		}
-	}
-	clear(b.feeding)
+	b.feedBusy(now)
 	b.willWork, b.removed, b.passed = 0, 0, 0
 	b.clearRemains()
 	b.settleEstates(now)

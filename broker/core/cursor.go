@@ -102,8 +102,39 @@ func (b *Broker) endCursor(s *Session, cur *cursor) {
 	}
 }
 
+// fedEnough says that there is no time for more retained messages in this turn. Each
+// costs a look at the store, and there may be many who have many to come.
+func (b *Broker) fedEnough() bool { return b.fed > WorkTurn }
+
+// feedBusy begins a turn: those go on for whom the last ones had no time.
+func (b *Broker) feedBusy(now Time) {
+	b.fed = 0
+	n := 0
+	for waiting := len(b.busy); n < waiting && !b.fedEnough(); n++ {
+		c := b.busy[n]
+		c.flags &^= flagBusy
+		if c.state == connected {
+			b.pump(c, now)
+			b.commit()
+		}
+	}
+	b.busy = slices.Delete(b.busy, 0, n)
+}
+
+// feedLater has c go on in another turn.
+func (b *Broker) feedLater(c *Client) {
+	if c.flags&flagBusy == 0 {
+		c.flags |= flagBusy
+		b.busy = append(b.busy, c)
+	}
+}
+
 // feedCursors reads on, one after the other, a bounded number of messages in a go.
 func (b *Broker) feedCursors(c *Client, now Time) {
+	if b.fedEnough() {
+		b.feedLater(c)
+		return
+	}
 	s, f := c.session, &b.feed
 	f.client, f.now = c, now
 	f.left, f.halted = cursorBudget, false
@@ -117,9 +148,8 @@ func (b *Broker) feedCursors(c *Client, now Time) {
 		}
 	}
 	f.client, f.cursor = nil, nil
-	if s.cursors != nil && !f.halted && c.flags&flagBusy == 0 {
-		c.flags |= flagBusy
-		b.busy = append(b.busy, c)
+	if s.cursors != nil && !f.halted {
+		b.feedLater(c)
 	}
 }
 
@@ -127,7 +157,9 @@ func (b *Broker) feedCursors(c *Client, now Time) {
 func (b *Broker) readCursor(s *Session, cur *cursor) {
 	f, at := &b.feed, cur.pos.Next
 	f.cursor = cur
+	left := f.left
 	done := b.retained.Read(&cur.pos, f.left, f.visit)
+	b.fed += workSeek*(1+b.retained.Missed()) + workFeed*(left-f.left)
 	f.left-- // one that matches nothing costs too
 	switch {
 	case done:

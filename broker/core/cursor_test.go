@@ -69,9 +69,10 @@ func TestCursorAll(t *testing.T) {
 	r.bare()
 }
 
-// TestCursorManyClients: one Tick feeds a bounded number of clients, and each its turn.
+// TestCursorManyClients: one turn feeds a bounded number of clients, and each its turn.
 func TestCursorManyClients(t *testing.T) {
-	const n, clients = 300, 4 * feeds
+	const goes = WorkTurn/(workSeek+workFeed*cursorBudget) + 1 // of one turn
+	const n, clients = 300, 4 * goes
 	r := newRig(t, plain())
 	p := r.connect(packet.V311, "p")
 	p.retainMany(n, 0)
@@ -81,16 +82,24 @@ func TestCursorManyClients(t *testing.T) {
 		all[i].hook = func(*packet.Packet) { counts[i]++ }
 		all[i].stalled = true
 	}
+	visited, _ := r.visits()
+	before := visited()
+	turned := func() {
+		if looks := visited() - before; looks > goes*cursorBudget {
+			t.Errorf("%d messages were looked at in one turn", looks)
+		}
+		before = visited()
+	}
 	for _, s := range all {
 		s.subscribe("r/#", 0)
 	}
-	r.most = 0
-	for range clients / feeds {
+	for range clients / goes {
+		turned()
 		r.turn()
 	}
 	for i, s := range all {
 		s.take(r.output(&s.c))
-		if counts[i] < cursorBudget || counts[i] > 3*cursorBudget {
+		if counts[i] < cursorBudget || counts[i] > 2*cursorBudget {
 			t.Errorf("they do not take turns: client %d has %d", i, counts[i])
 		}
 		counts[i], s.stalled = 0, false
@@ -98,10 +107,9 @@ func TestCursorManyClients(t *testing.T) {
 	for _, s := range all {
 		s.drain()
 	}
-	r.settle()
-	if r.most > feeds*cursorBudget {
-		t.Errorf("%d messages were sent by one call", r.most)
+	for turned(); r.turn(); turned() {
 	}
+	r.settle()
 	for i, c := range counts {
 		if c != n {
 			t.Errorf("client %d got %d of %d messages", i, c, n)

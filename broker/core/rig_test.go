@@ -211,7 +211,7 @@ func TestGivenBack(t *testing.T) {
 			t.Errorf("%d retained messages of %d bytes and %d timers are left", r.retained.Len(), r.stats.RetainedBytes, r.timers.Len()-len(r.vigils))
 		}
 		pooled(t, r)
-		r.lines, r.dirty, r.Broker.turn, r.feeding = nil, nil, nil, nil
+		r.lines, r.dirty, r.Broker.turn, r.busy = nil, nil, nil, nil
 		r.free = pool{} // its buffers grow for many rounds before they have all met a long output
 	}
 	round()

@@ -50,7 +50,8 @@ func (c *Cursor) Passed(name string) bool {
 func (r *Retained[M]) Read(c *Cursor, limit int, visit func(m M) bool) (done bool) {
 	limit = max(limit, 1)
 	r.next = c.start(r.next[:0])
-	matches, misses := 0, 0
+	matches := 0
+	r.misses = 0
 	then := seek
 	for then == seek {
 		r.key, r.next = r.next, r.key
@@ -63,7 +64,7 @@ func (r *Retained[M]) Read(c *Cursor, limit int, visit func(m M) bool) (done boo
 				}
 				return near > 0
 			}
-			if matches == limit || misses == limit {
+			if matches == limit || r.misses == limit {
 				c.Next, then = key, pause
 				return false
 			}
@@ -76,7 +77,7 @@ func (r *Retained[M]) Read(c *Cursor, limit int, visit func(m M) bool) (done boo
 				}
 				matches++
 			case seek:
-				misses++
+				r.misses++
 				near = cursorNear
 			}
 			return v != finish
@@ -87,6 +88,9 @@ func (r *Retained[M]) Read(c *Cursor, limit int, visit func(m M) bool) (done boo
 	}
 	return then == finish
 }
+
+// Missed is how many misses the last Read had.
+func (r *Retained[M]) Missed() int { return r.misses }
 
 // start appends the key to begin with.
 func (c *Cursor) start(key []byte) []byte {

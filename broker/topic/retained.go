@@ -17,6 +17,8 @@ type Retained[M any] struct {
 	tree btree.Map[string, kept[M]]
 	key  []byte // the key being sought
 	next []byte // the key that Read seeks after it
+
+	misses int // of the last Read
 	renewal
 }
 
