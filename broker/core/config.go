@@ -117,7 +117,7 @@ const (
 	workSubscribe = 16  // and UNSUBSCRIBE, for each filter
 	workChecks    = 4   // filters checked for a unit
 	workFeed      = 2   // a retained message read
-	workSeek      = 16  // found, for the first time or behind others that do not match
+	workSeek      = 16  // and looked for: once in each go, and again for each miss
 	workControl   = 64  // a request to $CONTROL/, beside its answer
 	cursorBudget  = 256 // retained messages to one session in one go
 

@@ -206,7 +206,7 @@ func (c *simClient) lapses() {
 	if cn := c.conn; cn != nil && cn.ended && c.least != noExpiry {
 		from = cn.endedAt + Time(c.least)*1000
 	}
-	if c.lapsed == 0 && c.w.now >= from {
+	if c.lapsed == 0 && c.exist != simNo && c.w.now >= from {
 		c.lapsed = c.w.step
 	}
 }

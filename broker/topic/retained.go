@@ -17,9 +17,9 @@ type Retained[M any] struct {
 	tree btree.Map[string, kept[M]]
 	key  []byte // the key being sought
 	next []byte // the key that Read seeks after it
+	renewal
 
 	misses int // of the last Read
-	renewal
 }
 
 // kept has no methods. The B-tree would call a message's Copy or IsoCopy.
